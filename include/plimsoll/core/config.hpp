@@ -1,0 +1,61 @@
+#pragma once
+/// \file
+/// Version, the ABI namespace and the one place that asks which compiler this is.
+
+#define PLIMSOLL_VERSION_MAJOR 0
+#define PLIMSOLL_VERSION_MINOR 1
+#define PLIMSOLL_VERSION_PATCH 0
+
+// nvcc's Thrust lives in an ABI namespace of its own, so units compiled by nvcc and by the host compiler
+// must not share our inline functions: each backend gets an inline namespace.
+#if defined(__CUDACC__)
+#define PLIMSOLL_HD __host__ __device__
+#define PLIMSOLL_ABI abi_nvcc
+#else
+#define PLIMSOLL_HD
+#define PLIMSOLL_ABI abi_host
+#endif
+
+/// Optional libraries: CMake sets these; without CMake a header that can be found is used.
+#if !defined(PLIMSOLL_WITH_ONEDNN)
+#if __has_include(<oneapi/dnnl/dnnl.h>)
+#define PLIMSOLL_WITH_ONEDNN 1
+#else
+#define PLIMSOLL_WITH_ONEDNN 0
+#endif
+#endif
+
+#if !defined(PLIMSOLL_WITH_ZLIB)
+#if __has_include(<zlib.h>)
+#define PLIMSOLL_WITH_ZLIB 1
+#else
+#define PLIMSOLL_WITH_ZLIB 0
+#endif
+#endif
+
+/// Guard bytes between the parts of an arena (debug builds), so that a write past a part's end is found.
+#if !defined(PLIMSOLL_CANARIES)
+#define PLIMSOLL_CANARIES 0
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#define PLIMSOLL_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define PLIMSOLL_ASAN 1
+#endif
+#endif
+#if !defined(PLIMSOLL_ASAN)
+#define PLIMSOLL_ASAN 0
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define PLIMSOLL_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define PLIMSOLL_TSAN 1
+#endif
+#endif
+#if !defined(PLIMSOLL_TSAN)
+#define PLIMSOLL_TSAN 0
+#endif

@@ -1,0 +1,352 @@
+#pragma once
+/// \file
+/// NumPy's .npy files, versions 1 to 3: element types, headers, whole arrays, and a writer. The header is a
+/// Python dict literal; it is read by a strict parser of just that form, never evaluated.
+
+#include <plimsoll/core/config.hpp>
+#include <plimsoll/core/error.hpp>
+#include <plimsoll/core/storage.hpp>
+#include <plimsoll/format/file.hpp>
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace plimsoll::inline PLIMSOLL_ABI {
+
+/// What an element of an array file is.
+enum class ElementKind { boolean, unsigned_integer, signed_integer, floating, brain_floating };
+
+/// An element's kind and its bytes; little-endian where there is more than one.
+struct DType {
+    ElementKind kind = ElementKind::unsigned_integer;
+    int size = 1;
+    friend constexpr bool operator==(const DType&, const DType&) = default;
+};
+
+/// NumPy's name: "uint8", "float32", "bool"; "bfloat16".
+inline std::string to_string(DType dtype) {
+    constexpr const char* names[] = {"bool", "uint", "int", "float", "bfloat"};
+    const std::string name = names[static_cast<int>(dtype.kind)];
+    return dtype.kind == ElementKind::boolean ? name : text(name, 8 * dtype.size);
+}
+
+/// The DType of a C++ type.
+template <class T>
+inline constexpr DType dtype_of = {
+    std::is_same_v<T, bool>           ? ElementKind::boolean
+    : std::is_floating_point_v<T>     ? ElementKind::floating
+    : std::is_signed_v<T>             ? ElementKind::signed_integer
+                                      : ElementKind::unsigned_integer,
+    static_cast<int>(sizeof(T))};
+
+/// An array read whole: elements in C order (the last axis runs fastest).
+struct Array {
+    DType dtype;
+    std::vector<std::uint64_t> dims;
+    std::vector<u8> bytes;
+};
+
+/// A shape as NumPy prints it: "(60000, 28, 28)", "(3,)", "()".
+inline std::string dims_text(std::span<const std::uint64_t> dims) {
+    std::string out = "(";
+    for (std::size_t i = 0; i < dims.size(); ++i) out += text(i == 0 ? "" : ", ", dims[i]);
+    return out + (dims.size() == 1 ? ",)" : ")");
+}
+
+namespace detail {
+
+/// The product of `dims`; nothing when it does not fit 64 bits.
+inline std::optional<std::uint64_t> element_count(std::span<const std::uint64_t> dims) {
+    std::uint64_t count = 1;
+    for (const std::uint64_t dim : dims)
+        if (dim == 0) return 0;
+    for (const std::uint64_t dim : dims) {
+        if (dim > std::numeric_limits<std::uint64_t>::max() / count) return {};
+        count *= dim;
+    }
+    return count;
+}
+
+/// The same in bytes.
+inline std::optional<std::uint64_t> byte_count(std::span<const std::uint64_t> dims, DType dtype) {
+    const auto size = static_cast<std::uint64_t>(dtype.size);
+    const auto count = element_count(dims);
+    if (!count || *count > std::numeric_limits<std::uint64_t>::max() / size) return {};
+    return *count * size;
+}
+
+/// IEEE half precision to float, exactly.
+constexpr float float_from_half(std::uint16_t half) {
+    const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
+    const std::uint32_t exponent = (half >> 10) & 31u, fraction = half & 0x3ffu;
+    if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | fraction << 13);
+    if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
+    const float tiny = static_cast<float>(fraction) * 0x1p-24f;
+    return sign != 0 ? -tiny : tiny;
+}
+
+template <class T>
+T load(const void* at) {
+    T value;
+    std::memcpy(&value, at, sizeof value);
+    return value;
+}
+
+/// The element at `at` as a double; integers beyond 2^53 are rounded.
+inline double load_number(DType dtype, const void* at) {
+    switch (dtype.kind) {
+    case ElementKind::boolean: return load<std::uint8_t>(at) != 0 ? 1 : 0;
+    case ElementKind::unsigned_integer:
+        return dtype.size == 1   ? load<std::uint8_t>(at)
+               : dtype.size == 2 ? load<std::uint16_t>(at)
+               : dtype.size == 4 ? load<std::uint32_t>(at)
+                                 : static_cast<double>(load<std::uint64_t>(at));
+    case ElementKind::signed_integer:
+        return dtype.size == 1   ? load<std::int8_t>(at)
+               : dtype.size == 2 ? load<std::int16_t>(at)
+               : dtype.size == 4 ? load<std::int32_t>(at)
+                                 : static_cast<double>(load<std::int64_t>(at));
+    case ElementKind::floating:
+        return dtype.size == 2   ? static_cast<double>(float_from_half(load<std::uint16_t>(at)))
+               : dtype.size == 4 ? static_cast<double>(load<float>(at))
+                                 : load<double>(at);
+    case ElementKind::brain_floating:
+        return static_cast<double>(std::bit_cast<float>(std::uint32_t{load<std::uint16_t>(at)} << 16));
+    }
+    return 0;
+}
+
+} // namespace detail
+
+/// What a .npy file holds and where.
+struct NpyHeader {
+    DType dtype;
+    std::vector<std::uint64_t> shape;
+    std::uint64_t data_offset = 0; ///< from the file's beginning
+    std::uint64_t bytes = 0;       ///< of data
+};
+
+namespace detail {
+
+/// Reads {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), } and nothing else.
+class NpyHeaderParser {
+  public:
+    NpyHeaderParser(const std::string& path, std::uint64_t base, std::string_view header)
+        : path_(path), base_(base), header_(header) {}
+
+    /// Fills dtype and shape of `out`.
+    void parse(NpyHeader& out) {
+        bool descr = false, order = false, shape = false;
+        expect('{');
+        while (!take('}')) {
+            const std::string_view key = quoted();
+            expect(':');
+            bool& seen = key == "descr" ? descr : key == "fortran_order" ? order : shape;
+            if (seen) throw refuse(text("key '", key, "' twice"));
+            seen = true;
+            if (key == "descr") {
+                out.dtype = parse_descr();
+            } else if (key == "fortran_order") {
+                if (take_word("True"))
+                    throw refuse("Fortran order: save np.ascontiguousarray(a) instead");
+                if (!take_word("False")) throw refuse("'fortran_order' is neither True nor False");
+            } else if (key == "shape") {
+                out.shape = parse_shape();
+            } else {
+                throw refuse(text("unknown key '", key, "'"));
+            }
+            if (take(',')) continue;
+            expect('}');
+            break;
+        }
+        skip_space();
+        if (at_ != header_.size()) throw refuse("something follows the header's dict");
+        if (!descr || !order || !shape) throw refuse("one of 'descr', 'fortran_order', 'shape' is missing");
+    }
+
+  private:
+    [[nodiscard]] format_error refuse(std::string_view what) const {
+        return bad_content(path_, base_ + at_, text(".npy header: ", what));
+    }
+    void skip_space() {
+        while (at_ < header_.size() && (header_[at_] == ' ' || header_[at_] == '\n')) ++at_;
+    }
+    bool take(char wanted) {
+        skip_space();
+        if (at_ == header_.size() || header_[at_] != wanted) return false;
+        ++at_;
+        return true;
+    }
+    bool take_word(std::string_view word) {
+        skip_space();
+        if (header_.substr(at_, word.size()) != word) return false;
+        at_ += word.size();
+        return true;
+    }
+    void expect(char wanted) {
+        if (!take(wanted)) throw refuse(text("expected '", wanted, "'"));
+    }
+    std::string_view quoted() {
+        const char quote = take('\'') ? '\'' : '"';
+        if (quote == '"' && !take('"')) throw refuse("expected a quoted word");
+        const std::size_t end = header_.find(quote, at_);
+        if (end == std::string_view::npos) throw refuse("a quoted word does not end");
+        const std::string_view word = header_.substr(at_, end - at_);
+        if (word.size() > 64 || word.find_first_of("\\\n") != std::string_view::npos) throw refuse("not a plain word");
+        at_ = end + 1;
+        return word;
+    }
+
+    DType parse_descr() {
+        skip_space();
+        if (at_ < header_.size() && (header_[at_] == '[' || header_[at_] == '('))
+            throw refuse("a structured array: save one field, np.ascontiguousarray(a['field'])");
+        const std::string_view word = quoted();
+        const auto unread = [&](std::string_view advice) { return refuse(text("dtype '", word, "' is ", advice)); };
+        if (word.size() < 2) throw unread("not known");
+        const char order = word[0], kind = word[1];
+        if (kind == 'O') throw unread("an object array (pickled Python): save a.astype('<f4') or a.astype('u1')");
+        if (kind == 'S' || kind == 'U' || kind == 'a') throw unread("text: save numbers, as in np.unique(a, return_inverse=True)[1]");
+        if (kind == 'c') throw unread("complex: save a.real or a.imag");
+        if (kind == 'M' || kind == 'm') throw unread("a date or time: save a.astype('<i8')");
+        if (kind == 'V') throw unread("raw records: save one field as numbers");
+        const std::string_view digits = word.substr(2);
+        const int size = digits == "1" ? 1 : digits == "2" ? 2 : digits == "4" ? 4 : digits == "8" ? 8 : 0;
+        if (kind == 'f' && (digits == "16" || digits == "12")) throw unread("an extended float: save a.astype('<f4')");
+        DType dtype{ElementKind::unsigned_integer, size};
+        switch (kind) {
+        case 'b': dtype.kind = ElementKind::boolean; break;
+        case 'u': dtype.kind = ElementKind::unsigned_integer; break;
+        case 'i': dtype.kind = ElementKind::signed_integer; break;
+        case 'f': dtype.kind = ElementKind::floating; break;
+        default: throw unread("not known");
+        }
+        if (size == 0 || (kind == 'b' && size != 1) || (kind == 'f' && size == 1)) throw unread("not known");
+        if (order == '>' && size > 1) throw unread(text("big-endian: convert with a.astype('<", word.substr(1), "')"));
+        if (order != '<' && order != '=' && !(size == 1 && (order == '|' || order == '>'))) throw unread("not known");
+        return dtype;
+    }
+
+    std::vector<std::uint64_t> parse_shape() {
+        std::vector<std::uint64_t> dims;
+        expect('(');
+        while (!take(')')) {
+            dims.push_back(parse_dimension());
+            if (dims.size() > 32) throw refuse("more than 32 dimensions");
+            if (take(',')) continue;
+            if (dims.size() == 1) throw refuse("a shape of one dimension needs its comma, as in (3,)");
+            expect(')');
+            break;
+        }
+        return dims;
+    }
+
+    std::uint64_t parse_dimension() {
+        skip_space();
+        const std::size_t first = at_;
+        std::uint64_t value = 0;
+        for (; at_ < header_.size() && header_[at_] >= '0' && header_[at_] <= '9'; ++at_) {
+            value = value * 10 + static_cast<std::uint64_t>(header_[at_] - '0');
+            if (value > (std::uint64_t{1} << 60)) throw refuse("a dimension is too large");
+        }
+        if (at_ == first) throw refuse("a dimension is not a whole number of 0 or more");
+        if (at_ < header_.size() && header_[at_] == 'L') ++at_; // Python 2 wrote 3L
+        return value;
+    }
+
+    const std::string& path_;
+    std::uint64_t base_;
+    std::string_view header_;
+    std::size_t at_ = 0;
+};
+
+} // namespace detail
+
+/// Whether a file begins as .npy files do, whatever its name.
+inline bool is_npy(const File& file) {
+    char magic[6] = {};
+    if (file.size() < sizeof magic) return false;
+    file.read_at(0, std::span(magic));
+    return std::string_view(magic, sizeof magic) == "\x93NUMPY";
+}
+
+/// Reads and validates a .npy file's header; the file holds exactly `data_offset + bytes` bytes.
+/// \throws format_error naming path, offset and what to do when it is not a little-endian C-ordered array of
+/// numbers, or naming expected and found bytes when it is truncated or longer.
+inline NpyHeader read_npy_header(const File& file) {
+    if (!is_npy(file)) throw detail::bad_content(file.path(), 0, "not a .npy file");
+    unsigned char fixed[6] = {}; // major, minor, header length (2 bytes in version 1, else 4)
+    file.read_at(6, std::span(fixed).first(4));
+    if (fixed[0] < 1 || fixed[0] > 3 || fixed[1] != 0)
+        throw detail::bad_content(file.path(), 6, text(".npy version ", int{fixed[0]}, ".", int{fixed[1]}, ": 1.0 to 3.0 are read"));
+    const bool wide = fixed[0] > 1;
+    if (wide) file.read_at(6, std::span(fixed));
+    const std::uint64_t start = wide ? 12 : 10;
+    const std::uint64_t length =
+        wide ? detail::load<std::uint32_t>(fixed + 2) : std::uint64_t{detail::load<std::uint16_t>(fixed + 2)};
+    if (length > 65535) throw detail::bad_content(file.path(), 8, text(".npy header of ", length, " bytes: at most 65535 are read"));
+    std::string header(static_cast<std::size_t>(length), '\0');
+    file.read_at(start, std::span<char>(header));
+
+    NpyHeader out;
+    out.data_offset = start + length;
+    detail::NpyHeaderParser(file.path(), start, header).parse(out);
+    const auto bytes = detail::byte_count(out.shape, out.dtype);
+    if (!bytes || *bytes != file.size() - out.data_offset)
+        throw detail::bad_content(file.path(), out.data_offset,
+                                  text(to_string(out.dtype), " of shape ", dims_text(out.shape), ": expected ",
+                                       bytes ? text(*bytes) : "over 2^64", " bytes of data, found ",
+                                       file.size() - out.data_offset));
+    out.bytes = *bytes;
+    return out;
+}
+
+/// Reads a whole .npy file. \throws as read_npy_header does.
+inline Array read_npy(const std::string& path) {
+    const File file(path);
+    NpyHeader header = read_npy_header(file);
+    Array array{.dtype = header.dtype, .dims = std::move(header.shape), .bytes = {}};
+    array.bytes.resize(static_cast<std::size_t>(header.bytes));
+    file.read_at(header.data_offset, std::span(array.bytes));
+    return array;
+}
+
+/// The bytes that precede the data in a version 1 file, padded as NumPy does so that data starts at a
+/// multiple of 64.
+/// \throws argument_error for more than 32 dimensions or a type NumPy lacks.
+inline std::string npy_header(DType dtype, std::span<const std::uint64_t> shape) {
+    if (shape.size() > 32 || dtype.kind == ElementKind::brain_floating)
+        throw argument_error(text("NumPy has no ", to_string(dtype), " array of shape ", dims_text(shape)));
+    constexpr std::string_view kinds = "buif";
+    std::string dict = text("{'descr': '", dtype.size == 1 ? '|' : '<', kinds[static_cast<std::size_t>(dtype.kind)], dtype.size,
+                            "', 'fortran_order': False, 'shape': ", dims_text(shape), ", }");
+    const std::size_t total = (10 + dict.size() + 1 + 63) / 64 * 64;
+    dict.append(total - 10 - dict.size() - 1, ' ');
+    dict += '\n';
+    std::string out = {'\x93', 'N', 'U', 'M', 'P', 'Y', '\x01', '\0'};
+    out += static_cast<char>(dict.size() & 255);
+    out += static_cast<char>(dict.size() >> 8);
+    return out + dict;
+}
+
+/// Writes an array of numbers as .npy, atomically.
+/// \param shape its product must be data.size(). \throws argument_error when it is not, io_error.
+template <class T, std::size_t Extent>
+void write_npy(const std::string& path, std::span<const std::uint64_t> shape, std::span<T, Extent> data) {
+    if (detail::element_count(shape) != data.size())
+        throw argument_error(text("\"", path, "\": ", data.size(), " elements for shape ", dims_text(shape)));
+    write_atomically(path, [&](AtomicFile& file) {
+        file.write(npy_header(dtype_of<std::remove_const_t<T>>, shape));
+        file.write(std::as_bytes(data));
+    });
+}
+
+} // namespace plimsoll::inline PLIMSOLL_ABI

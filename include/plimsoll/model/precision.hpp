@@ -1,0 +1,60 @@
+#pragma once
+/// \file
+/// Precision policies: what activations are stored in, computed in and summed in.
+
+#include <plimsoll/core/config.hpp>
+
+#include <concepts>
+#include <string_view>
+
+namespace plimsoll::inline PLIMSOLL_ABI {
+
+// What a precision must have, one atom a requirement.
+template <class Precision>
+concept precision_has_name = requires {
+    { Precision::name } -> std::convertible_to<std::string_view>;
+};
+template <class Precision>
+concept precision_has_storage = requires { typename Precision::Storage; };
+template <class Precision>
+concept precision_has_compute = requires { typename Precision::Compute; };
+template <class Precision>
+concept precision_has_accumulate = requires { typename Precision::Accumulate; };
+template <class Precision>
+concept precision_has_loss_scaling = requires {
+    { Precision::scales_loss } -> std::convertible_to<bool>;
+};
+
+/// A struct that names the types of activations in memory (`Storage`), in arithmetic (`Compute`) and in sums
+/// (`Accumulate`), and whether gradients need loss scaling.
+template <class Precision>
+concept precision = precision_has_name<Precision> && precision_has_storage<Precision> &&
+                    precision_has_compute<Precision> && precision_has_accumulate<Precision> &&
+                    precision_has_loss_scaling<Precision>;
+
+/// One sentence for each requirement that `Precision` misses.
+template <class Precision>
+constexpr void check_precision() {
+    static_assert(precision_has_name<Precision>,
+                  "plimsoll: a Precision needs a name: static constexpr std::string_view name");
+    static_assert(precision_has_storage<Precision>,
+                  "plimsoll: a Precision needs the type activations are stored in: using Storage = float");
+    static_assert(precision_has_compute<Precision>,
+                  "plimsoll: a Precision needs the type arithmetic is done in: using Compute = float");
+    static_assert(precision_has_accumulate<Precision>,
+                  "plimsoll: a Precision needs the type sums are kept in: using Accumulate = float");
+    static_assert(precision_has_loss_scaling<Precision>,
+                  "plimsoll: a Precision needs to say whether it scales the loss: static constexpr bool "
+                  "scales_loss = false");
+}
+
+/// IEEE float32 throughout.
+struct Float {
+    static constexpr std::string_view name = "Float";
+    using Storage = float;
+    using Compute = float;
+    using Accumulate = float;
+    static constexpr bool scales_loss = false;
+};
+
+} // namespace plimsoll::inline PLIMSOLL_ABI

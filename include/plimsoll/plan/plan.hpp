@@ -1,0 +1,147 @@
+#pragma once
+/// \file
+/// The plan as data: parts (named bytes of one arena), steps (what runs, on which parts) and stages (steps that
+/// run together). Executor, checker, tables and pictures read this and nothing else.
+
+#include <plimsoll/core/list.hpp>
+#include <plimsoll/core/shape.hpp>
+#include <plimsoll/core/units.hpp>
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace plimsoll::inline PLIMSOLL_ABI {
+
+/// Every part and every worker's region begins on a multiple of this (a cache line, a SIMD register).
+inline constexpr std::int64_t alignment = 64;
+
+constexpr std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+/// What a part is for.
+enum class Role : std::uint8_t {
+    weight,              ///< owner: parameter
+    gradient,            ///< owner: parameter
+    first_state,         ///< optimizer state; owner: parameter
+    second_state,        ///< owner: parameter
+    running_statistic,   ///< owner: parameter
+    packed,              ///< library copies of weights; owner: node
+    pixels,              ///< the batch ring
+    labels,              ///< the batch ring
+    activation,          ///< owner: value
+    activation_gradient, ///< owner: value
+    saved,               ///< owner: node
+    statistics,          ///< owner: node
+    partial_gradient,    ///< one a lane; owner: node
+    workspace            ///< owner: node, or stage for the buffers of its workers
+};
+
+inline constexpr std::string_view role_names[] = {
+    "weights",          "gradients",      "optimizer state",      "optimizer state",
+    "running statistics", "library weights", "batch ring",        "batch ring",
+    "activations",      "activation gradients", "saved for backward", "batch statistics",
+    "partial gradients", "workspace"};
+
+/// How often a part exists.
+enum class Extent : std::uint8_t {
+    once,  ///< one block of bytes
+    batch, ///< one block an image of the micro-batch
+    slice  ///< one block an image of the slice, in the region of each worker of its stage
+};
+
+/// Named bytes in the arena.
+struct Part {
+    Role role{};
+    Extent extent{};
+    std::int32_t owner = -1;
+    std::int64_t unit = 0;   ///< bytes an image (batch, slice) or all bytes (once)
+    std::int64_t bytes = 0;  ///< all bytes
+    std::int64_t offset = 0; ///< from the arena's start; for `slice` from the start of the worker's region
+    std::int32_t first = 0;  ///< life: first and last stage (for `slice`: first and last step)
+    std::int32_t last = 0;
+};
+
+/// What a step does; see NodeKernel for each.
+enum class Phase : std::uint8_t { pack, gather, forward, gather_gradient, backward, reduce };
+
+/// One kernel call. Members are indices into Plan::parts, -1 for none.
+struct Step {
+    Phase phase{};
+    std::int32_t node = -1;
+    std::int32_t input = -1, second = -1, output = -1;
+    std::int32_t output_gradient = -1, input_gradient = -1, second_gradient = -1;
+    std::int32_t saved = -1, statistics = -1, packed = -1, partial = -1, scratch = -1;
+    /// Where a gradient has already been written, the kernel writes here and the executor adds.
+    std::int32_t input_staging = -1, second_staging = -1;
+};
+
+/// Steps that run together: for each lane, for each of its slices, for each step; or, whole, once on all
+/// images of the micro-batch.
+struct Stage {
+    std::int32_t first_step = 0;
+    std::int32_t steps = 0;
+    std::int32_t slice = 0;    ///< images a slice; 0: whole
+    bool training_only = true; ///< not run in evaluation and prediction
+    std::int32_t region = -1;  ///< part that holds the workers' regions
+    std::int64_t worker_stride = 0;
+};
+
+/// What the plan was made for and what it chose.
+struct Shipment {
+    std::int32_t batch = 0;       ///< the user's
+    std::int32_t micro_batch = 0; ///< images forward and backward see at once
+    std::int32_t room = 0;        ///< images that parts of extent `batch` have room for
+    std::int32_t lanes = 0;
+    std::int32_t workers = 0;
+    std::int32_t ring_slots = 0;
+};
+
+/// A plan that any code can read, whatever the network's size.
+struct PlanView {
+    Shipment shipment{};
+    std::span<const Part> parts{};
+    std::span<const Step> steps{};
+    std::span<const Stage> stages{};
+    std::span<const Layout> layouts{};          ///< of each value
+    std::span<const std::int32_t> node_slices{}; ///< images a call of each node handles
+    std::span<const std::int32_t> weights{};    ///< part of each parameter
+    std::span<const std::int32_t> gradients{};  ///< part of each parameter, -1 for running statistics
+    std::int32_t pixels = -1;
+    std::int32_t labels = -1;
+    std::int64_t trainable_bytes = 0; ///< of the weights, gradients and each state, padding included
+    std::int64_t total = 0;           ///< bytes of the arena
+};
+
+/// A plan for a graph of at most `Nodes` nodes, in flat arrays so that it can be a constant.
+template <int Nodes>
+struct Plan {
+    Shipment shipment{};
+    List<Part, Nodes * 20 + 8> parts{};
+    List<Step, Nodes * 7> steps{};
+    List<Stage, Nodes * 6> stages{};
+    List<Layout, Nodes + 1> layouts{};
+    List<std::int32_t, Nodes> node_slices{};
+    List<std::int32_t, Nodes * 4> weights{};
+    List<std::int32_t, Nodes * 4> gradients{};
+    std::int32_t pixels = -1;
+    std::int32_t labels = -1;
+    std::int64_t trainable_bytes = 0;
+    std::int64_t total = 0;
+
+    [[nodiscard]] constexpr PlanView view() const {
+        return {.shipment = shipment,
+                .parts = {parts.begin(), parts.end()},
+                .steps = {steps.begin(), steps.end()},
+                .stages = {stages.begin(), stages.end()},
+                .layouts = {layouts.begin(), layouts.end()},
+                .node_slices = {node_slices.begin(), node_slices.end()},
+                .weights = {weights.begin(), weights.end()},
+                .gradients = {gradients.begin(), gradients.end()},
+                .pixels = pixels,
+                .labels = labels,
+                .trainable_bytes = trainable_bytes,
+                .total = total};
+    }
+};
+
+} // namespace plimsoll::inline PLIMSOLL_ABI

@@ -1,0 +1,37 @@
+#!/bin/sh
+# compile_fail.sh <compiler> <flags file> <case.cpp>
+# The case must not compile, and the compiler must print each sentence that a comment `// expect: <sentence>`
+# names. With PLIMSOLL_CONTROL defined the same file must compile, so that it fails for its own reason.
+set -eu
+compiler=$1 flags=$2 case=$3
+set --
+while IFS= read -r flag; do
+    if [ -n "$flag" ]; then set -- "$@" "$flag"; fi
+done <"$flags"
+case $compiler in
+*nvcc*) set -- "$@" -x cu -c -o /dev/null ;;
+*) set -- "$@" -fsyntax-only ;;
+esac
+
+refuse() {
+    printf 'refused: %s\n' "$1"
+    printf '%s\n' "$output" | head -n 60
+    exit 1
+}
+
+output=
+sentences=$(sed -n 's|^// expect: ||p' "$case")
+[ -n "$sentences" ] || refuse "the case names no sentence (// expect: ...)"
+output=$(LC_ALL=C "$compiler" "$@" -DPLIMSOLL_CONTROL "$case" 2>&1) ||
+    refuse "the control (PLIMSOLL_CONTROL defined) does not compile"
+if output=$(LC_ALL=C "$compiler" "$@" "$case" 2>&1); then
+    refuse "the case compiles"
+fi
+printf '%s\n' "$sentences" | while IFS= read -r sentence; do
+    printf '%s\n' "$output" | grep -qF -- "$sentence" || { printf '%s\n' "$sentence"; exit 1; }
+done >"${TMPDIR:-/tmp}/plimsoll_case.$$" || {
+    sentence=$(cat "${TMPDIR:-/tmp}/plimsoll_case.$$")
+    rm -f "${TMPDIR:-/tmp}/plimsoll_case.$$"
+    refuse "the compiler does not say: $sentence"
+}
+rm -f "${TMPDIR:-/tmp}/plimsoll_case.$$"

@@ -1,0 +1,3 @@
+// refused: the case compiles
+// expect: never printed
+int fine();

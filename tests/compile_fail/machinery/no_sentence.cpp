@@ -1,0 +1,2 @@
+// refused: the case names no sentence
+int fine();

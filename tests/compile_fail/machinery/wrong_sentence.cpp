@@ -1,0 +1,6 @@
+// refused: the compiler does not say: the load line is painted green
+// expect: the load line is painted red
+// expect: the load line is painted green
+#ifndef PLIMSOLL_CONTROL
+static_assert(false, "the load line is painted red");
+#endif

@@ -1,0 +1,27 @@
+# Builds and runs the consumer project, from an installed Plimsoll (moved after installing: it must be
+# relocatable) or with Plimsoll as a subdirectory.
+function(run)
+  execute_process(COMMAND ${ARGV} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT result EQUAL 0)
+    list(JOIN ARGV " " command)
+    message(FATAL_ERROR "${command}\n${output}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+file(REMOVE_RECURSE ${WORK})
+set(arguments -S ${CMAKE_CURRENT_LIST_DIR} -B ${WORK}/build -D CMAKE_CXX_COMPILER=${COMPILER}
+              -D CMAKE_BUILD_TYPE=Release)
+if(WAY STREQUAL "install")
+  run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/first --config ${CONFIG})
+  file(RENAME ${WORK}/first ${WORK}/moved)
+  run(${CMAKE_COMMAND} ${arguments} -D CMAKE_PREFIX_PATH=${WORK}/moved)
+else()
+  run(${CMAKE_COMMAND} ${arguments} -D PLIMSOLL_SUBDIRECTORY=${SOURCE})
+endif()
+if(output MATCHES "Warning|Error")
+  message(FATAL_ERROR "Configuring the consumer complained:\n${output}")
+endif()
+run(${CMAKE_COMMAND} --build ${WORK}/build)
+run(${WORK}/build/consumer)
+message("${output}")

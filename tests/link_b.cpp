@@ -1,0 +1,4 @@
+#include <plimsoll/plimsoll.hpp>
+
+int unit_b();
+int unit_b() { return PLIMSOLL_VERSION_MINOR; }
