@@ -19,18 +19,26 @@ if(PLIMSOLL_CUDA_ENABLED)
   target_link_libraries(plimsoll_probe PRIVATE plimsoll::cuda)
 endif()
 set(dirs "$<TARGET_PROPERTY:plimsoll_probe,INCLUDE_DIRECTORIES>")
-set(dirs "$<FILTER:$<REMOVE_DUPLICATES:${dirs}>,EXCLUDE,^(/usr/include|${include_dir})$>")
+set(dirs "$<FILTER:$<REMOVE_DUPLICATES:${dirs}>,EXCLUDE,^(/usr/include/?|${include_dir})$>")
 set(definitions "$<TARGET_PROPERTY:plimsoll_probe,COMPILE_DEFINITIONS>")
 set(options "$<TARGET_PROPERTY:plimsoll_probe,COMPILE_OPTIONS>")
 file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/flags.$<COMPILE_LANGUAGE>
      CONTENT "-std=c++20
 -I${include_dir}
-$<$<BOOL:${dirs}>:-isystem$<JOIN:${dirs},\n-isystem>>
+$<$<BOOL:${dirs}>:-isystem\n$<JOIN:${dirs},\n-isystem\n>>
 $<$<BOOL:${definitions}>:-D$<JOIN:${definitions},\n-D>>
 $<JOIN:${options},\n>
 "
      TARGET plimsoll_probe)
 set(flags ${CMAKE_CURRENT_BINARY_DIR}/flags.CXX)
+
+function(compiler_name out compiler)
+  cmake_path(GET compiler FILENAME name)
+  if(name STREQUAL "c++" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    set(name g++)
+  endif()
+  set(${out} ${name} PARENT_SCOPE)
+endfunction()
 
 # Our compiler, and the other one where it is installed with OpenMP's header.
 set(compilers ${CMAKE_CXX_COMPILER})
@@ -56,7 +64,7 @@ endif()
 # ------------------------------------------------------------------------------------- each header compiles alone
 set(headers_script ${CMAKE_CURRENT_SOURCE_DIR}/headers.sh)
 foreach(compiler IN LISTS compilers)
-  cmake_path(GET compiler FILENAME name)
+  compiler_name(name ${compiler})
   add_test(NAME headers.${name} COMMAND sh ${headers_script} ${compiler} ${flags} ${include_dir} hpp)
   set_tests_properties(headers.${name} PROPERTIES PROCESSORS 2 TIMEOUT 900)
 endforeach()
@@ -66,7 +74,7 @@ if(EXISTS ${umbrella})
                    -UPLIMSOLL_WITH_ONEDNN -UPLIMSOLL_WITH_ZLIB -DPLIMSOLL_WITH_ONEDNN=0 -DPLIMSOLL_WITH_ZLIB=0
                    -DPLIMSOLL_CANARIES=1)
 endif()
-if(PLIMSOLL_CUDA_ENABLED)
+if(plimsoll_cuda_headers)
   add_test(NAME headers.nvcc COMMAND sh ${headers_script} ${CMAKE_CUDA_COMPILER}
                                      ${CMAKE_CURRENT_BINARY_DIR}/flags.CUDA ${include_dir} cuh)
   set_tests_properties(headers.nvcc PROPERTIES PROCESSORS 2 TIMEOUT 1800)
@@ -81,7 +89,7 @@ file(GLOB cases CONFIGURE_DEPENDS compile_fail/*.cpp)
 foreach(case IN LISTS cases)
   cmake_path(GET case STEM stem)
   foreach(compiler IN LISTS compilers)
-    cmake_path(GET compiler FILENAME name)
+    compiler_name(name ${compiler})
     add_test(NAME compile_fail.${stem}.${name} COMMAND sh ${case_script} ${compiler} ${flags} ${case})
   endforeach()
   file(STRINGS ${case} wants_nvcc LIMIT_COUNT 1 REGEX "^// nvcc")
@@ -102,10 +110,14 @@ endforeach()
 
 # ---------------------------------------------------------------------------------------------- consumer projects
 if(EXISTS ${umbrella})
-  foreach(way install subdirectory)
+  set(ways install subdirectory)
+  if(PLIMSOLL_CUDA_ENABLED)
+    list(APPEND ways install_cuda)
+  endif()
+  foreach(way IN LISTS ways)
     add_test(NAME consumer_${way}
              COMMAND ${CMAKE_COMMAND} -D WAY=${way} -D SOURCE=${PROJECT_SOURCE_DIR} -D BUILD=${PROJECT_BINARY_DIR}
                      -D WORK=${CMAKE_CURRENT_BINARY_DIR}/consumer_${way} -D COMPILER=${CMAKE_CXX_COMPILER}
-                     -D CONFIG=$<CONFIG> -P ${CMAKE_CURRENT_SOURCE_DIR}/consumer/run.cmake)
+                     -D CUDA_COMPILER=${CMAKE_CUDA_COMPILER} -D CONFIG=$<CONFIG> -P ${CMAKE_CURRENT_SOURCE_DIR}/consumer/run.cmake)
   endforeach()
 endif()

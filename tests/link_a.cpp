@@ -14,5 +14,5 @@ int main() {
     major += unit_cuda();
 #endif
     std::puts("linked");
-    return major - major;
+    return major < 0;
 }

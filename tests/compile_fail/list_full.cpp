@@ -1,4 +1,5 @@
 // A list in a constant expression holds what its type says and no more.
+// nvcc
 // expect: plimsoll::List is full
 #include <plimsoll/core/list.hpp>
 

@@ -16,6 +16,16 @@
 #define PLIMSOLL_ABI abi_host
 #endif
 
+/// Before a loop whose iterations are independent. clang vectorises such loops unasked and warns where a request
+/// can't be met, so only GCC is asked.
+#if defined(__clang__) || !defined(__GNUC__)
+#define PLIMSOLL_SIMD
+#elif defined(_OPENMP)
+#define PLIMSOLL_SIMD _Pragma("omp simd")
+#else
+#define PLIMSOLL_SIMD _Pragma("GCC ivdep")
+#endif
+
 /// Optional libraries: CMake sets these; without CMake a header that can be found is used.
 #if !defined(PLIMSOLL_WITH_ONEDNN)
 #if __has_include(<oneapi/dnnl/dnnl.h>)

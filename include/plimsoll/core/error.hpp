@@ -66,10 +66,10 @@ namespace detail {
 inline void append_text(std::string& out, std::string_view text) { out += text; }
 inline void append_text(std::string& out, char text) { out += text; }
 template <class Number>
-    requires std::is_arithmetic_v<Number> && (!std::same_as<Number, char>)
-void append_text(std::string& out, Number number) {
-    out += std::to_string(number);
-}
+    requires std::is_arithmetic_v<Number> &&
+        (!std::same_as<Number, char>)void append_text(std::string& out, Number number) {
+        out += std::to_string(number);
+    }
 
 } // namespace detail
 

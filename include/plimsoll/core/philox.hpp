@@ -22,7 +22,8 @@ PLIMSOLL_HD constexpr Words4 philox(Words4 counter, std::uint64_t key) {
         const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * counter.x;
         const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * counter.z;
         counter = {static_cast<std::uint32_t>(p1 >> 32) ^ counter.y ^ key_low, static_cast<std::uint32_t>(p1),
-                   static_cast<std::uint32_t>(p0 >> 32) ^ counter.w ^ key_high, static_cast<std::uint32_t>(p0)};
+                   static_cast<std::uint32_t>(p0 >> 32) ^ counter.w ^ key_high,
+                   static_cast<std::uint32_t>(p0)};
         key_low += 0x9E3779B9u;
         key_high += 0xBB67AE85u;
     }

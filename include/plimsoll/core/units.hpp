@@ -62,14 +62,16 @@ inline std::string to_string(Bytes bytes) {
     const auto hundredths = static_cast<std::int64_t>(value * 100 + (value < 0 ? -0.5 : 0.5));
     const auto magnitude = hundredths < 0 ? -hundredths : hundredths;
     const auto fraction = magnitude % 100;
-    return text(hundredths < 0 ? "-" : "", magnitude / 100, fraction < 10 ? ".0" : ".", fraction, " ", names[unit]);
+    return text(hundredths < 0 ? "-" : "", magnitude / 100, fraction < 10 ? ".0" : ".", fraction, " ",
+                names[unit]);
 }
 
 /// Reads "500MiB", "2.7GB", "2.7 GB", "64k" or a plain number of bytes.
 /// \throws argument_error naming the text when it is not a size.
 inline Bytes parse_bytes(std::string_view input) {
     const auto refuse = [&] {
-        return argument_error(text("\"", input, "\" is not a size: write a number and a unit, as in 500MiB or 2.7GB"));
+        return argument_error(
+            text("\"", input, "\" is not a size: write a number and a unit, as in 500MiB or 2.7GB"));
     };
     double value = 0, scale = 1;
     std::size_t i = 0;

@@ -13,10 +13,10 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 /// Everything one call may touch. Pointers lie in the arena and address the first image of the slice; the
 /// kernel touches nothing else. A pointer the site does not call for is null.
 struct Call {
-    int first = 0;   ///< the slice's first image, counted within the user's batch
-    int count = 0;   ///< images to compute, 1 ... Site::images; operands have room for Site::images
-    int lane = 0;    ///< whose partial gradients these are
-    int worker = 0;  ///< whose scratch this is: two calls with the same worker never overlap in time
+    int first = 0;  ///< the slice's first image, counted within the user's batch
+    int count = 0;  ///< images to compute, 1 ... Site::images; operands have room for Site::images
+    int lane = 0;   ///< whose partial gradients these are
+    int worker = 0; ///< whose scratch this is: two calls with the same worker never overlap in time
     bool training = true;
     bool accumulate = false; ///< add to weight gradients instead of overwriting them
     std::uint64_t step = 0;  ///< optimizer step, from 0
@@ -33,6 +33,8 @@ struct Call {
     void* packed = nullptr;                ///< Needs::packed
     void* partial = nullptr;               ///< Needs::partial: of this lane; in `reduce`: of lane 0
     std::int64_t partial_stride = 0;       ///< in `reduce`: bytes from one lane's partial to the next
+    void* input_staging = nullptr;         ///< executor's: see Step
+    void* second_staging = nullptr;        ///< executor's
     void* scratch = nullptr;               ///< Needs::scratch, of this worker
     const Label* labels = nullptr;         ///< (count)
     std::array<float*, 4> parameters{};    ///< PyTorch's layouts; running statistics are written in training

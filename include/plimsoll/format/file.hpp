@@ -81,7 +81,8 @@ class File {
     [[nodiscard]] int descriptor() const { return descriptor_.get(); }
 
     /// Fills `out` with the bytes from `offset` on.
-    /// \throws io_error naming path, offset, expected and found bytes when the file ends before `out` is full.
+    /// \throws io_error naming path, offset, expected and found bytes when the file ends before `out` is
+    /// full.
     template <class T, std::size_t Extent>
         requires std::is_trivially_copyable_v<T>
     void read_at(std::uint64_t offset, std::span<T, Extent> out) const {
@@ -91,15 +92,15 @@ class File {
   private:
     void read_bytes(std::uint64_t offset, std::span<std::byte> out) const {
         const auto refuse = [&](std::uint64_t found) {
-            return io_error(text("\"", path_, "\", offset ", offset, ": expected ", out.size(), " bytes, found ", found,
-                                 " (the file has ", size_, ")"));
+            return io_error(text("\"", path_, "\", offset ", offset, ": expected ", out.size(),
+                                 " bytes, found ", found, " (the file has ", size_, ")"));
         };
         if (offset > size_) throw refuse(0);
         if (out.size() > size_ - offset) throw refuse(size_ - offset);
         std::size_t done = 0;
         while (done < out.size()) {
-            const ssize_t got =
-                ::pread(descriptor_.get(), out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+            const ssize_t got = ::pread(descriptor_.get(), out.data() + done, out.size() - done,
+                                        static_cast<off_t>(offset + done));
             if (got < 0 && errno == EINTR) continue;
             if (got < 0) throw detail::system_failure("read", path_, errno);
             if (got == 0) throw refuse(done); // shrank since it was opened
@@ -135,8 +136,8 @@ class AtomicFile {
         static std::atomic<unsigned> counter{0};
         do {
             temporary_ = text(path_, ".tmp-", ::getpid(), "-", counter++);
-            descriptor_ = detail::Descriptor(
-                ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH));
+            descriptor_ =
+                detail::Descriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
         } while (descriptor_.get() < 0 && errno == EEXIST);
         if (descriptor_.get() < 0) {
             const int code = errno;
@@ -165,7 +166,8 @@ class AtomicFile {
     void commit() {
         if (::fsync(descriptor_.get()) != 0) throw detail::system_failure("write", path_, errno);
         if (const int code = descriptor_.close()) throw detail::system_failure("write", path_, code);
-        if (::rename(temporary_.c_str(), path_.c_str()) != 0) throw detail::system_failure("replace", path_, errno);
+        if (::rename(temporary_.c_str(), path_.c_str()) != 0)
+            throw detail::system_failure("replace", path_, errno);
         temporary_.clear();
         const std::size_t slash = path_.rfind('/');
         const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);

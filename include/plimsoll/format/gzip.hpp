@@ -1,6 +1,7 @@
 #pragma once
 /// \file
-/// Decompression of .gz files as a stream, so that a header can say how much to expect before it is allocated.
+/// Decompression of .gz files as a stream, so that a header can say how much to expect before it is
+/// allocated.
 
 #include <plimsoll/core/config.hpp>
 #include <plimsoll/core/error.hpp>
@@ -51,11 +52,13 @@ class GzipReader {
     }
 
     /// Fills `out` with the next bytes.
-    /// \throws format_error naming path and offset when the stream ends early, is corrupt or holds fewer bytes.
+    /// \throws format_error naming path and offset when the stream ends early, is corrupt or holds fewer
+    /// bytes.
     void read(std::span<std::byte> out) {
         const std::size_t got = read_some(out);
         if (got != out.size())
-            throw refuse(text("expected ", delivered_ - got + out.size(), " decompressed bytes, found ", delivered_));
+            throw refuse(
+                text("expected ", delivered_ - got + out.size(), " decompressed bytes, found ", delivered_));
     }
 
     /// Requires that nothing follows what was read, and that its checksum is right.
@@ -63,7 +66,8 @@ class GzipReader {
     void expect_end() {
         std::byte extra[1];
         const std::uint64_t expected = delivered_;
-        if (read_some(extra) != 0) throw refuse(text("expected ", expected, " decompressed bytes, found more"));
+        if (read_some(extra) != 0)
+            throw refuse(text("expected ", expected, " decompressed bytes, found more"));
     }
 
   private:
@@ -72,7 +76,8 @@ class GzipReader {
     }
 
     void refill() {
-        const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(input_.size(), file_.size() - next_));
+        const auto count =
+            static_cast<std::size_t>(std::min<std::uint64_t>(input_.size(), file_.size() - next_));
         file_.read_at(next_, std::span(input_).first(count));
         next_ += count;
         stream_.next_in = input_.data();
@@ -96,7 +101,8 @@ class GzipReader {
             done += made;
             delivered_ += made;
             if (code == Z_BUF_ERROR) throw refuse("gzip: the compressed data ends early");
-            if (code == Z_MEM_ERROR) throw io_error(text("cannot decompress \"", file_.path(), "\": zlib has no memory"));
+            if (code == Z_MEM_ERROR)
+                throw io_error(text("cannot decompress \"", file_.path(), "\": zlib has no memory"));
             if (code != Z_OK && code != Z_STREAM_END)
                 throw refuse(text("gzip: ", member_ended_ ? "garbage after the compressed data: " : "",
                                   stream_.msg != nullptr ? stream_.msg : "corrupt data"));
@@ -119,8 +125,9 @@ class GzipReader {
 class GzipReader {
   public:
     [[noreturn]] explicit GzipReader(const File& file) {
-        throw format_error(text("\"", file.path(), "\" is compressed: gunzip it, or build with zlib (-lz, "
-                                                   "PLIMSOLL_WITH_ZLIB=1)"));
+        throw format_error(text("\"", file.path(),
+                                "\" is compressed: gunzip it, or build with zlib (-lz, "
+                                "PLIMSOLL_WITH_ZLIB=1)"));
     }
     [[nodiscard]] std::uint64_t most_bytes() const { return 0; }
     void read(std::span<std::byte>) {}

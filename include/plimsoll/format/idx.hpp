@@ -45,25 +45,32 @@ class PlainReader {
 /// What IDX calls its element types; empty for a code it does not know.
 constexpr std::string_view idx_type_name(unsigned char code) {
     switch (code) {
-    case 0x08: return "uint8";
-    case 0x09: return "int8";
-    case 0x0B: return "int16";
-    case 0x0C: return "int32";
-    case 0x0D: return "float32";
-    case 0x0E: return "float64";
-    default: return "";
+    case 0x08:
+        return "uint8";
+    case 0x09:
+        return "int8";
+    case 0x0B:
+        return "int16";
+    case 0x0C:
+        return "int32";
+    case 0x0D:
+        return "float32";
+    case 0x0E:
+        return "float64";
+    default:
+        return "";
     }
 }
 
 template <class Reader>
-Array read_idx_from(const std::string& path, Reader reader_of_file) {
-    Reader& reader = reader_of_file;
+Array read_idx_from(const std::string& path, Reader reader) {
     unsigned char magic[4] = {}; // 0, 0, element type, rank
     reader.read(std::as_writable_bytes(std::span(magic)));
     const std::string_view type = idx_type_name(magic[2]);
     if (magic[0] != 0 || magic[1] != 0 || type.empty())
         throw bad_content(path, 0, "not an IDX file: it does not begin with 0, 0 and an element type");
-    if (type != "uint8") throw bad_content(path, 2, text("IDX of ", type, ": only uint8 is read; convert it to .npy"));
+    if (type != "uint8")
+        throw bad_content(path, 2, text("IDX of ", type, ": only uint8 is read; convert it to .npy"));
     const int rank = magic[3];
     if (rank < 1 || rank > 4) throw bad_content(path, 3, text("IDX of rank ", rank, ": 1 to 4 are read"));
 
@@ -71,14 +78,16 @@ Array read_idx_from(const std::string& path, Reader reader_of_file) {
     for (int axis = 0; axis < rank; ++axis) {
         unsigned char big[4] = {};
         reader.read(std::as_writable_bytes(std::span(big)));
-        array.dims.push_back(std::uint64_t{big[0]} << 24 | std::uint64_t{big[1]} << 16 | std::uint64_t{big[2]} << 8 | big[3]);
+        array.dims.push_back(std::uint64_t{big[0]} << 24 | std::uint64_t{big[1]} << 16 |
+                             std::uint64_t{big[2]} << 8 | big[3]);
     }
     const std::uint64_t header = 4 + 4 * static_cast<std::uint64_t>(rank);
     const auto count = element_count(array.dims);
     if (!count || *count > reader.most_bytes())
         throw bad_content(path, header,
-                          text("shape ", dims_text(array.dims), " expected ", count ? text(header + *count) : "over 2^64",
-                               " bytes, found at most ", reader.most_bytes()));
+                          text("shape ", dims_text(array.dims), ": expected ",
+                               count ? text(*count) : "over 2^64", " bytes of data, found at most ",
+                               reader.most_bytes()));
     array.bytes.resize(static_cast<std::size_t>(*count));
     reader.read(std::as_writable_bytes(std::span(array.bytes)));
     reader.expect_end();

@@ -17,6 +17,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
@@ -40,12 +42,11 @@ inline std::string to_string(DType dtype) {
 
 /// The DType of a C++ type.
 template <class T>
-inline constexpr DType dtype_of = {
-    std::is_same_v<T, bool>           ? ElementKind::boolean
-    : std::is_floating_point_v<T>     ? ElementKind::floating
-    : std::is_signed_v<T>             ? ElementKind::signed_integer
-                                      : ElementKind::unsigned_integer,
-    static_cast<int>(sizeof(T))};
+inline constexpr DType dtype_of = {std::is_same_v<T, bool>       ? ElementKind::boolean
+                                   : std::is_floating_point_v<T> ? ElementKind::floating
+                                   : std::is_signed_v<T>         ? ElementKind::signed_integer
+                                                                 : ElementKind::unsigned_integer,
+                                   static_cast<int>(sizeof(T))};
 
 /// An array read whole: elements in C order (the last axis runs fastest).
 struct Array {
@@ -103,7 +104,8 @@ T load(const void* at) {
 /// The element at `at` as a double; integers beyond 2^53 are rounded.
 inline double load_number(DType dtype, const void* at) {
     switch (dtype.kind) {
-    case ElementKind::boolean: return load<std::uint8_t>(at) != 0 ? 1 : 0;
+    case ElementKind::boolean:
+        return load<std::uint8_t>(at) != 0 ? 1 : 0;
     case ElementKind::unsigned_integer:
         return dtype.size == 1   ? load<std::uint8_t>(at)
                : dtype.size == 2 ? load<std::uint16_t>(at)
@@ -149,19 +151,15 @@ class NpyHeaderParser {
         while (!take('}')) {
             const std::string_view key = quoted();
             expect(':');
-            bool& seen = key == "descr" ? descr : key == "fortran_order" ? order : shape;
-            if (seen) throw refuse(text("key '", key, "' twice"));
-            seen = true;
-            if (key == "descr") {
+            if (key == "descr" && !std::exchange(descr, true)) {
                 out.dtype = parse_descr();
-            } else if (key == "fortran_order") {
-                if (take_word("True"))
-                    throw refuse("Fortran order: save np.ascontiguousarray(a) instead");
+            } else if (key == "fortran_order" && !std::exchange(order, true)) {
+                if (take_word("True")) throw refuse("Fortran order: save np.ascontiguousarray(a) instead");
                 if (!take_word("False")) throw refuse("'fortran_order' is neither True nor False");
-            } else if (key == "shape") {
+            } else if (key == "shape" && !std::exchange(shape, true)) {
                 out.shape = parse_shape();
             } else {
-                throw refuse(text("unknown key '", key, "'"));
+                throw refuse(text("key '", key, "' is unknown or there twice"));
             }
             if (take(',')) continue;
             expect('}');
@@ -200,7 +198,8 @@ class NpyHeaderParser {
         const std::size_t end = header_.find(quote, at_);
         if (end == std::string_view::npos) throw refuse("a quoted word does not end");
         const std::string_view word = header_.substr(at_, end - at_);
-        if (word.size() > 64 || word.find_first_of("\\\n") != std::string_view::npos) throw refuse("not a plain word");
+        if (word.size() > 64 || word.find_first_of("\\\n") != std::string_view::npos)
+            throw refuse("not a plain word");
         at_ = end + 1;
         return word;
     }
@@ -210,28 +209,44 @@ class NpyHeaderParser {
         if (at_ < header_.size() && (header_[at_] == '[' || header_[at_] == '('))
             throw refuse("a structured array: save one field, np.ascontiguousarray(a['field'])");
         const std::string_view word = quoted();
-        const auto unread = [&](std::string_view advice) { return refuse(text("dtype '", word, "' is ", advice)); };
+        const auto unread = [&](std::string_view advice) {
+            return refuse(text("dtype '", word, "' is ", advice));
+        };
         if (word.size() < 2) throw unread("not known");
         const char order = word[0], kind = word[1];
-        if (kind == 'O') throw unread("an object array (pickled Python): save a.astype('<f4') or a.astype('u1')");
-        if (kind == 'S' || kind == 'U' || kind == 'a') throw unread("text: save numbers, as in np.unique(a, return_inverse=True)[1]");
+        if (kind == 'O')
+            throw unread("an object array (pickled Python): save a.astype('<f4') or a.astype('u1')");
+        if (kind == 'S' || kind == 'U' || kind == 'a')
+            throw unread("text: save numbers, as in np.unique(a, return_inverse=True)[1]");
         if (kind == 'c') throw unread("complex: save a.real or a.imag");
         if (kind == 'M' || kind == 'm') throw unread("a date or time: save a.astype('<i8')");
         if (kind == 'V') throw unread("raw records: save one field as numbers");
         const std::string_view digits = word.substr(2);
         const int size = digits == "1" ? 1 : digits == "2" ? 2 : digits == "4" ? 4 : digits == "8" ? 8 : 0;
-        if (kind == 'f' && (digits == "16" || digits == "12")) throw unread("an extended float: save a.astype('<f4')");
+        if (kind == 'f' && (digits == "16" || digits == "12"))
+            throw unread("an extended float: save a.astype('<f4')");
         DType dtype{ElementKind::unsigned_integer, size};
         switch (kind) {
-        case 'b': dtype.kind = ElementKind::boolean; break;
-        case 'u': dtype.kind = ElementKind::unsigned_integer; break;
-        case 'i': dtype.kind = ElementKind::signed_integer; break;
-        case 'f': dtype.kind = ElementKind::floating; break;
-        default: throw unread("not known");
+        case 'b':
+            dtype.kind = ElementKind::boolean;
+            break;
+        case 'u':
+            dtype.kind = ElementKind::unsigned_integer;
+            break;
+        case 'i':
+            dtype.kind = ElementKind::signed_integer;
+            break;
+        case 'f':
+            dtype.kind = ElementKind::floating;
+            break;
+        default:
+            throw unread("not known");
         }
         if (size == 0 || (kind == 'b' && size != 1) || (kind == 'f' && size == 1)) throw unread("not known");
-        if (order == '>' && size > 1) throw unread(text("big-endian: convert with a.astype('<", word.substr(1), "')"));
-        if (order != '<' && order != '=' && !(size == 1 && (order == '|' || order == '>'))) throw unread("not known");
+        if (order == '>' && size > 1)
+            throw unread(text("big-endian: convert with a.astype('<", word.substr(1), "')"));
+        if (order != '<' && order != '=' && !(size == 1 && (order == '|' || order == '>')))
+            throw unread("not known");
         return dtype;
     }
 
@@ -286,13 +301,17 @@ inline NpyHeader read_npy_header(const File& file) {
     unsigned char fixed[6] = {}; // major, minor, header length (2 bytes in version 1, else 4)
     file.read_at(6, std::span(fixed).first(4));
     if (fixed[0] < 1 || fixed[0] > 3 || fixed[1] != 0)
-        throw detail::bad_content(file.path(), 6, text(".npy version ", int{fixed[0]}, ".", int{fixed[1]}, ": 1.0 to 3.0 are read"));
+        throw detail::bad_content(
+            file.path(), 6,
+            text(".npy version ", int{fixed[0]}, ".", int{fixed[1]}, ": 1.0 to 3.0 are read"));
     const bool wide = fixed[0] > 1;
     if (wide) file.read_at(6, std::span(fixed));
     const std::uint64_t start = wide ? 12 : 10;
     const std::uint64_t length =
         wide ? detail::load<std::uint32_t>(fixed + 2) : std::uint64_t{detail::load<std::uint16_t>(fixed + 2)};
-    if (length > 65535) throw detail::bad_content(file.path(), 8, text(".npy header of ", length, " bytes: at most 65535 are read"));
+    if (length > 65535)
+        throw detail::bad_content(file.path(), 8,
+                                  text(".npy header of ", length, " bytes: at most 65535 are read"));
     std::string header(static_cast<std::size_t>(length), '\0');
     file.read_at(start, std::span<char>(header));
 
@@ -302,9 +321,9 @@ inline NpyHeader read_npy_header(const File& file) {
     const auto bytes = detail::byte_count(out.shape, out.dtype);
     if (!bytes || *bytes != file.size() - out.data_offset)
         throw detail::bad_content(file.path(), out.data_offset,
-                                  text(to_string(out.dtype), " of shape ", dims_text(out.shape), ": expected ",
-                                       bytes ? text(*bytes) : "over 2^64", " bytes of data, found ",
-                                       file.size() - out.data_offset));
+                                  text(to_string(out.dtype), " of shape ", dims_text(out.shape),
+                                       ": expected ", bytes ? text(*bytes) : "over 2^64",
+                                       " bytes of data, found ", file.size() - out.data_offset));
     out.bytes = *bytes;
     return out;
 }
@@ -326,8 +345,9 @@ inline std::string npy_header(DType dtype, std::span<const std::uint64_t> shape)
     if (shape.size() > 32 || dtype.kind == ElementKind::brain_floating)
         throw argument_error(text("NumPy has no ", to_string(dtype), " array of shape ", dims_text(shape)));
     constexpr std::string_view kinds = "buif";
-    std::string dict = text("{'descr': '", dtype.size == 1 ? '|' : '<', kinds[static_cast<std::size_t>(dtype.kind)], dtype.size,
-                            "', 'fortran_order': False, 'shape': ", dims_text(shape), ", }");
+    std::string dict =
+        text("{'descr': '", dtype.size == 1 ? '|' : '<', kinds[static_cast<std::size_t>(dtype.kind)],
+             dtype.size, "', 'fortran_order': False, 'shape': ", dims_text(shape), ", }");
     const std::size_t total = (10 + dict.size() + 1 + 63) / 64 * 64;
     dict.append(total - 10 - dict.size() - 1, ' ');
     dict += '\n';

@@ -2,8 +2,8 @@
 /// \file
 /// What layers are put into: Image, Sequential, Residual, and the one walk over them that everything shares.
 
-#include <plimsoll/model/layers/plumbing.hpp>
 #include <plimsoll/model/layer.hpp>
+#include <plimsoll/model/layers/plumbing.hpp>
 
 #include <type_traits>
 
@@ -49,8 +49,8 @@ struct Path {
 
 namespace detail {
 
-/// The walk: calls `visitor.template visit<Layer, In>(path, input, second)` for every layer in execution order
-/// and returns the number of the value it ends with. Specialised for containers; a layer visits itself.
+/// The walk: calls `visitor.template visit<Layer, In>(path, input, second)` for every layer in execution
+/// order and returns the number of the value it ends with. Specialised for containers; a layer visits itself.
 template <class Layer, Shape In>
 struct Walk {
     static constexpr Shape output = Placed<Layer, In>::facts.output;
@@ -76,7 +76,7 @@ struct Walk<Identity, In> {
 template <class First, class Second, Shape In>
 constexpr bool pool_comes_first() {
     if constexpr (layer<First> && layer<Second>)
-        return Placed<First, In>::facts.monotone && Placed<Second, In>::facts.selects_maximum;
+        return First::facts(In).monotone && Second::facts(In).selects_maximum;
     else
         return false;
 }
@@ -113,6 +113,12 @@ struct WalkChain<In, First, Second, Rest...> {
     static constexpr int nodes = 2 + Tail::nodes;
     template <class Visitor>
     static constexpr int run(Visitor& visitor, Path path, int index, int input) {
+        if constexpr (!Visitor::rewrites) {
+            const int activated = Walk<First, In>::run(visitor, path.then(index), input);
+            return Tail::run(
+                visitor, path, index + 2,
+                Walk<Second, Walk<First, In>::output>::run(visitor, path.then(index + 1), activated));
+        }
         const int pooled = Pool::run(visitor, path.then(index + 1), input);
         return Tail::run(visitor, path, index + 2, Activation::run(visitor, path.then(index), pooled));
     }
@@ -132,7 +138,7 @@ struct Walk<Sequential<Layers...>, In> {
 /// Named for the error message: shows what both paths of a Residual return.
 template <int BodyHeight, int BodyWidth, int BodyChannels, int SkipHeight, int SkipWidth, int SkipChannels>
 inline constexpr bool paths_agree =
-    BodyHeight == SkipHeight && BodyWidth == SkipWidth && BodyChannels == SkipChannels;
+    BodyHeight == SkipHeight&& BodyWidth == SkipWidth&& BodyChannels == SkipChannels;
 
 template <class Body, class Skip, Shape In>
 struct Walk<Residual<Body, Skip>, In> {
@@ -140,10 +146,11 @@ struct Walk<Residual<Body, Skip>, In> {
     using SkipWalk = Walk<Skip, In>;
     static constexpr Shape output = BodyWalk::output;
     static constexpr int nodes = BodyWalk::nodes + SkipWalk::nodes + 1;
-    static_assert(paths_agree<output.height, output.width, output.channels, SkipWalk::output.height,
-                              SkipWalk::output.width, SkipWalk::output.channels>,
-                  "plimsoll: the body and the skip path of a Residual return different shapes <body height, "
-                  "width, channels, skip height, width, channels>: give it a projection, Residual<Body, Skip>");
+    static_assert(
+        paths_agree<output.height, output.width, output.channels, SkipWalk::output.height,
+                    SkipWalk::output.width, SkipWalk::output.channels>,
+        "plimsoll: the body and the skip path of a Residual return different shapes <body height, "
+        "width, channels, skip height, width, channels>: give it a projection, Residual<Body, Skip>");
     template <class Visitor>
     static constexpr int run(Visitor& visitor, Path path, int input) {
         const int body = BodyWalk::run(visitor, path.then(Path::body), input);
@@ -160,7 +167,9 @@ concept model_has_input = requires {
     { Model::input } -> std::convertible_to<Shape>;
 };
 template <class Model>
-concept model_has_body = requires { typename Model::Body; };
+concept model_has_body = requires {
+    typename Model::Body;
+};
 
 /// A model: `static constexpr Shape input` and `Body`, the layers applied to it.
 template <class Model>
@@ -169,8 +178,9 @@ concept model = model_has_input<Model> && model_has_body<Model>;
 /// One sentence for each requirement that `Model` misses.
 template <class Model>
 constexpr void check_model() {
-    static_assert(model_has_input<Model>,
-                  "plimsoll: a Model needs the pictures it takes: begin it with Image<height, width, channels>");
+    static_assert(
+        model_has_input<Model>,
+        "plimsoll: a Model needs the pictures it takes: begin it with Image<height, width, channels>");
     static_assert(model_has_body<Model>, "plimsoll: a Model needs its layers: using Body = Sequential<...>");
 }
 

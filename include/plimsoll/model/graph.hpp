@@ -9,8 +9,8 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 /// A tensor that one node writes and others read.
 struct Value {
     Shape shape{};
-    int producer = -1;      ///< node that writes it; -1 for the stored pixels
-    bool gradient = false;  ///< whether a gradient flows to it
+    int producer = -1;     ///< node that writes it; -1 for the stored pixels
+    bool gradient = false; ///< whether a gradient flows to it
 };
 
 /// One layer at its place.
@@ -18,10 +18,10 @@ struct Node {
     Facts facts{};
     Path path{};
     Shape input_shape{};
-    int input = -1;           ///< value it reads
-    int second = -1;          ///< second value it reads (the sum of a Residual)
-    int output = -1;          ///< value it writes
-    int first_parameter = 0;  ///< index of its first parameter among the model's
+    int input = -1;          ///< value it reads
+    int second = -1;         ///< second value it reads (the sum of a Residual)
+    int output = -1;         ///< value it writes
+    int first_parameter = 0; ///< index of its first parameter among the model's
 };
 
 /// `Nodes` nodes in execution order: pixels widen first, the loss is last. Value 0 is the stored pixels.
@@ -29,7 +29,7 @@ template <int Nodes>
 struct Graph {
     List<Node, Nodes> nodes{};
     List<Value, Nodes + 1> values{};
-    int parameters = 0;  ///< tensors of all layers, running statistics included
+    int parameters = 0; ///< tensors of all layers, running statistics included
 
     [[nodiscard]] constexpr const Node& loss() const { return nodes.back(); }
     /// The model's outputs before the loss, (N, 1, 1, classes).
@@ -40,6 +40,7 @@ namespace detail {
 
 template <int Nodes>
 struct GraphBuilder {
+    static constexpr bool rewrites = true;
     Graph<Nodes> graph{};
 
     template <class Layer, Shape In>

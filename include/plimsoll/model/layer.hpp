@@ -34,26 +34,26 @@ struct Parameter {
 
 /// A layer's fact sheet, for one input shape. Bytes and FLOPs are per image unless they say otherwise.
 struct Facts {
-    std::string_view name{};           ///< as `summary` prints it
-    Shape output{};                    ///< must be set: a layer whose output has no size does not compile
-    List<Parameter, 4> parameters{};   ///< learned tensors and running statistics
-    Window window{};                   ///< of convolutions and pools
-    bool backward_reads_input = false; ///< backward needs what the layer was given
+    std::string_view name{};            ///< as `summary` prints it
+    Shape output{};                     ///< must be set: a layer whose output has no size does not compile
+    List<Parameter, 4> parameters{};    ///< learned tensors and running statistics
+    Window window{};                    ///< of convolutions and pools
+    bool backward_reads_input = false;  ///< backward needs what the layer was given
     bool backward_reads_output = false; ///< backward needs what the layer returned
-    bool in_place = false;             ///< elementwise: output may overwrite input, gradients likewise
-    bool random = false;               ///< the functors receive a random word for each element
-    bool training_only = false;        ///< the identity outside training (dropout)
-    bool monotone = false;             ///< never reorders values: a maximum may be taken before it
-    bool selects_maximum = false;      ///< each output is the largest input of its window
-    bool recompute = false;            ///< cheaper to run again in backward than to keep
-    bool whole_batch = false;          ///< runs over a whole micro-batch at once and splits its own work
-    bool couples_images = false;       ///< needs statistics over all images of the batch
-    bool reads_labels = false;         ///< a loss
-    bool differentiable = true;        ///< false where no gradient passes to the input (integer pixels)
-    std::int64_t saved_bytes = 0;      ///< what forward leaves for backward beside activations
-    std::int64_t statistics_bytes = 0; ///< what lives from forward to backward once for the whole batch
-    double flops = 0;                  ///< of forward
-    std::string_view onnx{};           ///< the ONNX operator with this meaning
+    bool in_place = false;              ///< elementwise: output may overwrite input, gradients likewise
+    bool random = false;                ///< the functors receive a random word for each element
+    bool training_only = false;         ///< the identity outside training (dropout)
+    bool monotone = false;              ///< never reorders values: a maximum may be taken before it
+    bool selects_maximum = false;       ///< each output is the largest input of its window
+    bool recompute = false;             ///< cheaper to run again in backward than to keep
+    bool whole_batch = false;           ///< runs over a whole micro-batch at once and splits its own work
+    bool couples_images = false;        ///< needs statistics over all images of the batch
+    bool reads_labels = false;          ///< a loss
+    bool differentiable = true;         ///< false where no gradient passes to the input (integer pixels)
+    std::int64_t saved_bytes = 0;       ///< what forward leaves for backward beside activations
+    std::int64_t statistics_bytes = 0;  ///< what lives from forward to backward once for the whole batch
+    double flops = 0;                   ///< of forward
+    std::string_view onnx{};            ///< the ONNX operator with this meaning
 };
 
 template <class Layer>
@@ -89,10 +89,11 @@ template <class Layer, Shape In>
 struct Placed {
     static_assert(layer_has_facts<Layer>,
                   "plimsoll: a layer needs a fact sheet: static constexpr Facts facts(Shape in)");
-    static_assert(detail::layer_fits_input<Layer, In.height, In.width, In.channels>,
-                  "plimsoll: this layer has no output for its input <layer, height, width, channels>: a window "
-                  "larger than the padded picture, Dense without Flatten before it, or a fact sheet that "
-                  "leaves out the output's size");
+    static_assert(
+        detail::layer_fits_input<Layer, In.height, In.width, In.channels>,
+        "plimsoll: this layer has no output for its input <layer, height, width, channels>: a window "
+        "larger than the padded picture, Dense without Flatten before it, or a fact sheet that "
+        "leaves out the output's size");
     static constexpr Facts facts = Layer::facts(In);
 };
 

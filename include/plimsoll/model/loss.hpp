@@ -16,14 +16,15 @@ struct RowLoss {
     bool correct = false;
 };
 
-namespace detail {
-
-/// Bytes of the metrics a loss keeps for a batch: see `Tally`.
+/// What a loss keeps for a batch, in its statistics.
 struct Tally {
-    double loss = 0;               ///< summed over samples
-    std::int64_t correct = 0;      ///< samples whose largest class is the label
-    std::int64_t first_bad = -1;   ///< first sample of the batch whose loss is not finite
+    double loss = 0;            ///< summed over samples
+    std::int64_t correct = 0;   ///< samples whose largest class is the label
+    std::int32_t bad_count = 0; ///< samples whose loss is not finite
+    std::int32_t bad[5] = {};   ///< the first of them, counted within the batch
 };
+
+namespace detail {
 
 template <class Loss>
 constexpr Facts loss_facts(std::string_view name, Shape in, bool fits) {
@@ -32,6 +33,7 @@ constexpr Facts loss_facts(std::string_view name, Shape in, bool fits) {
             .backward_reads_input = true,
             .whole_batch = true,
             .reads_labels = true,
+            .saved_bytes = sizeof(RowLoss),
             .statistics_bytes = sizeof(Tally),
             .flops = 6.0 * static_cast<double>(in.size())};
 }
@@ -79,7 +81,8 @@ struct SoftmaxCrossEntropy {
     /// Gradient of `scale` times the loss of one row: (classes) to (classes).
     PLIMSOLL_HD static void gradient(const float* logits, float* out, int count, Label label, double scale) {
         double largest = logits[0];
-        for (int c = 1; c < count; ++c) largest = logits[c] > largest ? static_cast<double>(logits[c]) : largest;
+        for (int c = 1; c < count; ++c)
+            largest = logits[c] > largest ? static_cast<double>(logits[c]) : largest;
         double sum = 0;
         for (int c = 0; c < count; ++c) sum += std::exp(logits[c] - largest);
         for (int c = 0; c < count; ++c) {
@@ -121,10 +124,28 @@ struct BinaryCrossEntropy {
     }
 };
 
+/// A loss computed row by row. A loss of one's own has these functions, as `SoftmaxCrossEntropy` writes them
+/// out.
+template <class Loss>
+concept row_loss = layer<Loss> &&
+    requires(const float* logits, float* out, int classes, Label label, double scale) {
+    { Loss::fits(Shape{}) } -> std::same_as<bool>;
+    { Loss::classes(Shape{}) } -> std::same_as<int>;
+    { Loss::loss(logits, classes, label) } -> std::same_as<RowLoss>;
+    Loss::gradient(logits, out, classes, label, scale);
+    Loss::probabilities(logits, out, classes);
+};
+
 /// The loss that follows from a model's output: binary for one output, softmax for more.
 template <class Model>
 using DefaultLoss =
     std::conditional_t<output_shape<Model>.channels == 1, BinaryCrossEntropy, SoftmaxCrossEntropy<>>;
+
+/// How a model must end to tell `classes` classes apart.
+inline std::string classes_advice(int classes) {
+    return classes > 2 ? text("write Dense<", classes, "> at its end")
+                       : std::string("write Dense<1> or Dense<2> at its end");
+}
 
 namespace detail {
 
@@ -137,12 +158,16 @@ inline constexpr bool loss_fits_outputs = Loss::fits({Height, Width, Channels});
 /// One sentence when a loss cannot follow a model.
 template <class Model, class Loss>
 constexpr void check_loss() {
+    static_assert(row_loss<Loss>,
+                  "plimsoll: a Loss needs facts, fits, classes, loss, gradient and probabilities, "
+                  "as SoftmaxCrossEntropy has them");
     constexpr Shape out = output_shape<Model>;
     static_assert(out.is_vector(), "plimsoll: the model ends in a picture: end it with Flatten or "
                                    "GlobalAveragePool and Dense<classes>");
-    static_assert(detail::loss_fits_outputs<Loss, out.height, out.width, out.channels>,
-                  "plimsoll: this loss cannot follow this model's outputs <loss, height, width, outputs>: softmax "
-                  "takes two or more outputs, binary cross-entropy one");
+    static_assert(
+        detail::loss_fits_outputs<Loss, out.height, out.width, out.channels>,
+        "plimsoll: this loss cannot follow this model's outputs <loss, height, width, outputs>: softmax "
+        "takes two or more outputs, binary cross-entropy one");
 }
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

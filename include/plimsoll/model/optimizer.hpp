@@ -17,7 +17,8 @@ concept optimizer_has_states = requires {
     { Optimizer::states } -> std::convertible_to<int>;
 };
 template <class Optimizer>
-concept optimizer_has_rule = requires(const Optimizer optimizer, std::uint64_t step, float& w, float& a, float& b) {
+concept optimizer_has_rule = requires(const Optimizer optimizer, std::uint64_t step, float& w, float& a,
+                                      float& b) {
     optimizer.rule(step)(w, 0.0f, a, b);
 };
 
@@ -30,9 +31,10 @@ template <class Optimizer>
 constexpr void check_optimizer() {
     static_assert(optimizer_has_states<Optimizer>,
                   "plimsoll: an Optimizer needs the floats it keeps a weight: static constexpr int states");
-    static_assert(optimizer_has_rule<Optimizer>,
-                  "plimsoll: an Optimizer needs its update: rule(step) returning a functor (float& weight, float "
-                  "gradient, float& first, float& second)");
+    static_assert(
+        optimizer_has_rule<Optimizer>,
+        "plimsoll: an Optimizer needs its update: rule(step) returning a functor (float& weight, float "
+        "gradient, float& first, float& second)");
 }
 
 /// Stochastic gradient descent with momentum, Nesterov momentum and L2 weight decay (torch.optim.SGD).
@@ -54,8 +56,8 @@ struct Sgd {
         }
     };
     [[nodiscard]] Rule rule(std::uint64_t) const {
-        return {static_cast<float>(learning_rate), static_cast<float>(momentum), static_cast<float>(weight_decay),
-                nesterov};
+        return {static_cast<float>(learning_rate), static_cast<float>(momentum),
+                static_cast<float>(weight_decay), nesterov};
     }
 };
 
@@ -119,7 +121,8 @@ struct AdamW {
     static constexpr int states = 2;
 
     [[nodiscard]] detail::AdamRule rule(std::uint64_t step) const {
-        return detail::adam_rule(learning_rate, beta1, beta2, epsilon, 0, 1 - learning_rate * weight_decay, step);
+        return detail::adam_rule(learning_rate, beta1, beta2, epsilon, 0, 1 - learning_rate * weight_decay,
+                                 step);
     }
 };
 

@@ -15,11 +15,17 @@ concept precision_has_name = requires {
     { Precision::name } -> std::convertible_to<std::string_view>;
 };
 template <class Precision>
-concept precision_has_storage = requires { typename Precision::Storage; };
+concept precision_has_storage = requires {
+    typename Precision::Storage;
+};
 template <class Precision>
-concept precision_has_compute = requires { typename Precision::Compute; };
+concept precision_has_compute = requires {
+    typename Precision::Compute;
+};
 template <class Precision>
-concept precision_has_accumulate = requires { typename Precision::Accumulate; };
+concept precision_has_accumulate = requires {
+    typename Precision::Accumulate;
+};
 template <class Precision>
 concept precision_has_loss_scaling = requires {
     { Precision::scales_loss } -> std::convertible_to<bool>;
@@ -28,9 +34,9 @@ concept precision_has_loss_scaling = requires {
 /// A struct that names the types of activations in memory (`Storage`), in arithmetic (`Compute`) and in sums
 /// (`Accumulate`), and whether gradients need loss scaling.
 template <class Precision>
-concept precision = precision_has_name<Precision> && precision_has_storage<Precision> &&
-                    precision_has_compute<Precision> && precision_has_accumulate<Precision> &&
-                    precision_has_loss_scaling<Precision>;
+concept precision =
+    precision_has_name<Precision> && precision_has_storage<Precision> && precision_has_compute<Precision> &&
+    precision_has_accumulate<Precision> && precision_has_loss_scaling<Precision>;
 
 /// One sentence for each requirement that `Precision` misses.
 template <class Precision>

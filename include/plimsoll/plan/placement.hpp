@@ -13,9 +13,9 @@ inline constexpr std::int64_t guard_bytes = PLIMSOLL_CANARIES ? alignment : 0;
 
 constexpr bool live_together(const Part& a, const Part& b) { return a.first <= b.last && b.first <= a.last; }
 
-/// Places the parts named by `order[0 ... count)`, largest first, each at the lowest address where it overlaps no
-/// part that lives with it (Sekiyama et al., "Profile-guided memory optimization for deep neural networks",
-/// arXiv 1804.10001: best-fit by size is near optimal for training graphs). Reorders `order`.
+/// Places the parts named by `order[0 ... count)`, largest first, each at the lowest address where it
+/// overlaps no part that lives with it (Sekiyama et al., "Profile-guided memory optimization for deep neural
+/// networks", arXiv 1804.10001: best-fit by size is near optimal for training graphs). Reorders `order`.
 /// \returns the end of the highest part, or `base` if there is none.
 constexpr std::int64_t place(Part* parts, std::int32_t* order, std::int32_t count, std::int64_t base) {
     // Shell sort by size, then index: stable results in a constant expression without <algorithm>.

@@ -1,7 +1,7 @@
 #pragma once
 /// \file
-/// The plan as data: parts (named bytes of one arena), steps (what runs, on which parts) and stages (steps that
-/// run together). Executor, checker, tables and pictures read this and nothing else.
+/// The plan as data: parts (named bytes of one arena), steps (what runs, on which parts) and stages (steps
+/// that run together). Executor, checker, tables and pictures read this and nothing else.
 
 #include <plimsoll/core/list.hpp>
 #include <plimsoll/core/shape.hpp>
@@ -36,11 +36,20 @@ enum class Role : std::uint8_t {
     workspace            ///< owner: node, or stage for the buffers of its workers
 };
 
-inline constexpr std::string_view role_names[] = {
-    "weights",          "gradients",      "optimizer state",      "optimizer state",
-    "running statistics", "library weights", "batch ring",        "batch ring",
-    "activations",      "activation gradients", "saved for backward", "batch statistics",
-    "partial gradients", "workspace"};
+inline constexpr std::string_view role_names[] = {"weights",
+                                                  "gradients",
+                                                  "optimizer state",
+                                                  "optimizer state",
+                                                  "running statistics",
+                                                  "library weights",
+                                                  "batch ring",
+                                                  "batch ring",
+                                                  "activations",
+                                                  "activation gradients",
+                                                  "saved for backward",
+                                                  "batch statistics",
+                                                  "partial gradients",
+                                                  "workspace"};
 
 /// How often a part exists.
 enum class Extent : std::uint8_t {
@@ -102,10 +111,10 @@ struct PlanView {
     std::span<const Part> parts{};
     std::span<const Step> steps{};
     std::span<const Stage> stages{};
-    std::span<const Layout> layouts{};          ///< of each value
+    std::span<const Layout> layouts{};           ///< of each value
     std::span<const std::int32_t> node_slices{}; ///< images a call of each node handles
-    std::span<const std::int32_t> weights{};    ///< part of each parameter
-    std::span<const std::int32_t> gradients{};  ///< part of each parameter, -1 for running statistics
+    std::span<const std::int32_t> weights{};     ///< part of each parameter
+    std::span<const std::int32_t> gradients{};   ///< part of each parameter, -1 for running statistics
     std::int32_t pixels = -1;
     std::int32_t labels = -1;
     std::int64_t trainable_bytes = 0; ///< of the weights, gradients and each state, padding included

@@ -17,8 +17,6 @@
 #include <cstdint>
 #include <exception>
 #include <limits>
-#include <memory>
-#include <type_traits>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
@@ -45,8 +43,8 @@ class ThreadSetting {
 
 } // namespace detail
 
-/// While alive, libraries that ask OpenMP for the number of threads (oneDNN) see 1 on the calling thread. Tasks
-/// of a `Team` run under it; whoever creates primitives for them does so under it too.
+/// While alive, libraries that ask OpenMP for the number of threads (oneDNN) see 1 on the calling thread.
+/// Tasks of a `Team` run under it; whoever creates primitives for them does so under it too.
 class SingleThreaded : detail::ThreadSetting {
   public:
     SingleThreaded() : ThreadSetting(1) {}
@@ -70,13 +68,16 @@ class WorkerScope {
     SingleThreaded single_;
 };
 
-/// What the threads of one region share: the work, how far it is, and the first failure. "First" is the lowest
-/// task, whatever the threads' timing: tasks above a failed one are skipped, those below it still run.
+/// What the threads of one region share: the work, how far it is, and the first failure. "First" is the
+/// lowest task, whatever the threads' timing: tasks above a failed one are skipped, those below it still run.
 class Region {
   public:
-    /// \param call runs task `index` as `worker` on the object at `context`; it may throw.
-    Region(void (*call)(void*, std::int64_t, int), void* context, std::int64_t tasks)
-        : call_(call), context_(context), tasks_(tasks) {
+    /// \param call outlives the region; `call(index, worker)` runs task `index` and may throw.
+    template <class Call>
+    Region(Call& call, std::int64_t tasks)
+        : call_([](void* c, std::int64_t index, int worker) { (*static_cast<Call*>(c))(index, worker); }),
+          context_(&call),
+          tasks_(tasks) {
         release();
     }
 
@@ -86,7 +87,8 @@ class Region {
         try {
             call_(context_, index, worker);
         } catch (...) {
-            while (lock_.test_and_set(std::memory_order_acquire)) {}
+            while (lock_.test_and_set(std::memory_order_acquire)) {
+            }
             if (index < failed_.load(std::memory_order_relaxed)) {
                 failed_.store(index, std::memory_order_relaxed);
                 failure_ = std::current_exception();
@@ -115,8 +117,8 @@ class Region {
     }
 
   private:
-    // ThreadSanitizer does not see the barriers inside libgomp: these tell it that what happened before the fork
-    // is visible to the workers, and what the workers did after the join.
+    // ThreadSanitizer does not see the barriers inside libgomp: these tell it that what happened before the
+    // fork is visible to the workers, and what the workers did after the join.
 #if PLIMSOLL_TSAN
     void acquire() { __tsan_acquire(this); }
     void release() { __tsan_release(this); }
@@ -135,10 +137,10 @@ class Region {
 };
 
 #if defined(_OPENMP)
-/// Calls `region.work` on each of `threads` threads. Outside ThreadSanitizer's sight, because the threads read
-/// this function's variables before they reach `acquire`; what `work` does is inside it.
+/// Calls `region.work` on each of `threads` threads. Outside ThreadSanitizer's sight, because the threads
+/// read this function's variables before they reach `acquire`; what `work` does is inside it.
 #if PLIMSOLL_TSAN
-__attribute__((no_sanitize("thread"), noinline))
+__attribute__((no_sanitize("thread"), noinline)) inline void fork_join(int threads, Region& region);
 #endif
 inline void fork_join(int threads, Region& region) {
 #pragma omp parallel num_threads(threads)
@@ -149,8 +151,8 @@ inline void fork_join(int threads, Region& region) {
 } // namespace detail
 
 /// A number of threads, and the way to run code on them. Work is never split by the number of threads, so a
-/// result does not depend on it: callers give the tasks, or the size of a chunk. Holds no resources (OpenMP keeps
-/// the threads) and allocates nothing; copies are the same team.
+/// result does not depend on it: callers give the tasks, or the size of a chunk. Holds no resources (OpenMP
+/// keeps the threads) and allocates nothing; copies are the same team.
 class Team {
   public:
     /// \param threads at least 1; without OpenMP a team has 1 thread whatever is asked.
@@ -164,10 +166,10 @@ class Team {
 
     [[nodiscard]] int threads() const { return threads_; }
 
-    /// Calls `f(task, worker)` once for every task in [0, tasks); returns when all are done. Tasks are handed out
-    /// in order to whoever is free; `worker`, in [0, threads()), is at one task at a time, so buffers may belong
-    /// to workers. Called from inside a task, everything runs in place, as the worker of that task (as worker 0
-    /// where this team is too small to have it).
+    /// Calls `f(task, worker)` once for every task in [0, tasks); returns when all are done. Tasks are handed
+    /// out in order to whoever is free; `worker`, in [0, threads()), is at one task at a time, so buffers may
+    /// belong to workers. Called from inside a task, everything runs in place, as the worker of that task (as
+    /// worker 0 where this team is too small to have it).
     /// \throws whatever the lowest failing task threw; tasks above it may not have run.
     template <class F>
     void parallel(int tasks, F&& f) const {
@@ -176,17 +178,14 @@ class Team {
             for (int task = 0; task < tasks; ++task) f(task, detail::current_worker);
             return;
         }
-        detail::Region region(
-            [](void* context, std::int64_t task, int worker) {
-                (*static_cast<std::remove_reference_t<F>*>(context))(static_cast<int>(task), worker);
-            },
-            address(f), tasks);
+        auto call = [&f](std::int64_t task, int worker) { f(static_cast<int>(task), worker); };
+        detail::Region region(call, tasks);
         fork_join(region);
     }
 
     /// Cuts [0, items) into chunks of `chunk` items (the last may be shorter) and calls
-    /// `f(index, first, count)` once for each, through Thrust's for_each on its OpenMP backend. The cuts depend on
-    /// `items` and `chunk` alone. All arguments are std::int64_t.
+    /// `f(index, first, count)` once for each, through Thrust's for_each on its OpenMP backend. The cuts
+    /// depend on `items` and `chunk` alone. All arguments are std::int64_t.
     /// \throws whatever the lowest failing chunk threw; chunks above it may not have run.
     /// \throws argument_error if chunk < 1.
     template <class F>
@@ -194,22 +193,20 @@ class Team {
         if (chunk < 1) throw argument_error(text("chunks of ", chunk, " items: it takes at least 1"));
         if (items <= 0) return;
         const std::int64_t chunks = (items - 1) / chunk + 1;
-        auto call = [&f, items, chunk](std::int64_t index) {
+        auto call = [&f, items, chunk](std::int64_t index, int) {
             const std::int64_t first = index * chunk;
             f(index, first, items - first < chunk ? items - first : chunk);
         };
         if (in_place(chunks)) {
             const detail::WorkerScope scope(worker_here());
-            for (std::int64_t index = 0; index < chunks; ++index) call(index);
+            for (std::int64_t index = 0; index < chunks; ++index) call(index, 0);
             return;
         }
-        detail::Region region(
-            [](void* context, std::int64_t index, int) { (*static_cast<decltype(call)*>(context))(index); },
-            &call, chunks);
+        detail::Region region(call, chunks);
 #if PLIMSOLL_TSAN
         fork_join(region); // Thrust's own region cannot be hidden from ThreadSanitizer as ours is
 #else
-        const detail::ThreadSetting setting(threads_); // Thrust takes the number of threads from OpenMP's setting
+        const detail::ThreadSetting setting(threads_); // where Thrust looks for the number of threads
         detail::thrust_for_each(chunks, RunChunk{&region});
         region.finish();
 #endif
@@ -239,13 +236,8 @@ class Team {
         return worker >= 0 && worker < threads_ ? worker : 0;
     }
 
-    template <class F>
-    static void* address(F& f) {
-        return const_cast<void*>(static_cast<const void*>(std::addressof(f)));
-    }
-
-    /// Always all threads, also for fewer tasks: libgomp ends the threads that a smaller region leaves out and
-    /// must start them again.
+    /// Always all threads, also for fewer tasks: libgomp ends the threads that a smaller region leaves out
+    /// and must start them again.
     void fork_join(detail::Region& region) const {
 #if defined(_OPENMP)
         const SingleThreaded inherited;

@@ -58,9 +58,10 @@ inline std::optional<std::int64_t> named_number(std::string_view content, std::s
     return std::nullopt;
 }
 
-/// Calls `visit(folder, version)` for every control group this process is in that may hold `controller`: its own
-/// and its ancestors', version 2 (also where it is mounted beside version 1) and version 1. Folders need not
-/// exist: inside a container the path in /proc/self/cgroup is often the host's, and only the root is there.
+/// Calls `visit(folder, version)` for every control group this process is in that may hold `controller`: its
+/// own and its ancestors', version 2 (also where it is mounted beside version 1) and version 1. Folders need
+/// not exist: inside a container the path in /proc/self/cgroup is often the host's, and only the root is
+/// there.
 template <class Visit>
 void for_each_cgroup(const std::string& root, std::string_view controller, Visit visit) {
     const auto upwards = [&](const std::string& mount, std::string_view path, int version) {
@@ -123,7 +124,8 @@ inline std::optional<std::int64_t> cgroup_memory(const std::string& root) {
         const auto usage = read_number(folder + (v2 ? "/memory.current" : "/memory.usage_in_bytes"));
         if (!limit || !usage) return;
         const std::string statistics = read_kernel_file(folder + "/memory.stat").value_or("");
-        const auto pages = named_number(statistics, v2 ? "inactive_file " : "total_inactive_file ").value_or(0);
+        const auto pages =
+            named_number(statistics, v2 ? "inactive_file " : "total_inactive_file ").value_or(0);
         const std::int64_t bytes = *limit - std::max(*usage - pages, std::int64_t{0});
         least = std::min(least.value_or(bytes), bytes);
     });
@@ -148,8 +150,9 @@ inline int affinity_threads() {
 
 } // namespace detail
 
-/// Threads worth starting: the processors this process may run on, at most what its control groups (version 1 or
-/// 2, and their ancestors) allow in processor time, and at most `OMP_NUM_THREADS` where that is set. At least 1.
+/// Threads worth starting: the processors this process may run on, at most what its control groups (version 1
+/// or 2, and their ancestors) allow in processor time, and at most `OMP_NUM_THREADS` where that is set.
+/// At least 1.
 /// \param root where /proc and /sys are found; tests point it at a tree of their own.
 inline int available_threads(const std::string& root = "") {
     std::int64_t threads = detail::affinity_threads();

@@ -3,8 +3,9 @@
 /// The one place that chooses Thrust's backend and headers. Only this file names Thrust's types.
 ///
 /// Thrust wants its device system named before its first header: OpenMP with a host compiler, CUDA under nvcc
-/// (there OpenMP as device system would break `thrust::cuda::par`). `thrust/execution_policy.h` would double the
-/// compile time of this file, so with our own choice of device system the iterator's tag picks the backend.
+/// (there OpenMP as device system would break `thrust::cuda::par`). `thrust/execution_policy.h` would double
+/// the compile time of this file, so with our own choice of device system the iterator's tag picks the
+/// backend.
 
 #include <plimsoll/core/config.hpp>
 

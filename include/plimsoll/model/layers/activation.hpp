@@ -32,7 +32,8 @@ struct Relu {
 /// x where positive, Slope * x elsewhere. \tparam Slope as in `LeakyRelu<0.01_p>`.
 template <Probability Slope = Probability{0.01}>
 struct LeakyRelu {
-    static_assert(Slope.value > 0 && Slope.value < 1, "plimsoll: LeakyRelu<slope> takes a slope between 0 and 1");
+    static_assert(Slope.value > 0 && Slope.value < 1,
+                  "plimsoll: LeakyRelu<slope> takes a slope between 0 and 1");
 
     static constexpr Facts facts(Shape in) {
         return {.name = "LeakyRelu",
@@ -44,7 +45,9 @@ struct LeakyRelu {
                 .onnx = "LeakyRelu"};
     }
     struct Forward {
-        PLIMSOLL_HD float operator()(float x) const { return x > 0 ? x : static_cast<float>(Slope.value) * x; }
+        PLIMSOLL_HD float operator()(float x) const {
+            return x > 0 ? x : static_cast<float>(Slope.value) * x;
+        }
     };
     struct Backward {
         PLIMSOLL_HD float operator()(float dy, float y) const {

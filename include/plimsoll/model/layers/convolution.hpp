@@ -9,12 +9,13 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 /// Writes a layer without bias readably: `Conv2d<64, 3, 1, 1, no_bias>`.
 inline constexpr bool no_bias = false;
 
-/// 2-D convolution: (N, H, W, C) to (N, H', W', Filters), weight (Filters, C, Kernel, Kernel), bias (Filters).
-/// \tparam Padding zeros on each side, as in PyTorch; odd sizes truncate as PyTorch's do.
+/// 2-D convolution: (N, H, W, C) to (N, H', W', Filters), weight (Filters, C, Kernel, Kernel), bias
+/// (Filters). \tparam Padding zeros on each side, as in PyTorch; odd sizes truncate as PyTorch's do.
 template <int Filters, int Kernel, int Stride = 1, int Padding = 0, bool Bias = true>
 struct Conv2d {
-    static_assert(Filters > 0 && Kernel > 0 && Stride > 0 && Padding >= 0,
-                  "plimsoll: Conv2d<filters, kernel, stride, padding> takes positive numbers (padding may be 0)");
+    static_assert(
+        Filters > 0 && Kernel > 0 && Stride > 0 && Padding >= 0,
+        "plimsoll: Conv2d<filters, kernel, stride, padding> takes positive numbers (padding may be 0)");
 
     static constexpr Facts facts(Shape in) {
         constexpr Window window{Kernel, Stride, Padding};

@@ -14,13 +14,14 @@ inline constexpr bool pool_is_sound = Kernel > 0 && Stride > 0 && Padding >= 0 &
 
 } // namespace detail
 
-/// Largest value of each window: (N, H, W, C) to (N, H', W', C). Forward leaves the position of the maximum in
-/// its window, one byte an output; the first of equals wins, as in PyTorch.
+/// Largest value of each window: (N, H, W, C) to (N, H', W', C). Forward leaves the position of the maximum
+/// in its window, one byte an output; the first of equals wins, as in PyTorch.
 template <int Kernel, int Stride = Kernel, int Padding = 0>
 struct MaxPool {
     static_assert(detail::pool_is_sound<Kernel, Stride, Padding>,
                   "plimsoll: MaxPool<kernel, stride, padding> needs a padding of at most half the kernel");
-    static_assert(Kernel <= 15, "plimsoll: MaxPool keeps a window's maximum in one byte: a kernel of at most 15");
+    static_assert(Kernel <= 15,
+                  "plimsoll: MaxPool keeps a window's maximum in one byte: a kernel of at most 15");
 
     static constexpr Facts facts(Shape in) {
         constexpr Window window{Kernel, Stride, Padding};
@@ -39,8 +40,9 @@ struct MaxPool {
 /// Kernel x Kernel, PyTorch's default.
 template <int Kernel, int Stride = Kernel, int Padding = 0>
 struct AveragePool {
-    static_assert(detail::pool_is_sound<Kernel, Stride, Padding>,
-                  "plimsoll: AveragePool<kernel, stride, padding> needs a padding of at most half the kernel");
+    static_assert(
+        detail::pool_is_sound<Kernel, Stride, Padding>,
+        "plimsoll: AveragePool<kernel, stride, padding> needs a padding of at most half the kernel");
 
     static constexpr Facts facts(Shape in) {
         constexpr Window window{Kernel, Stride, Padding};

@@ -1,0 +1,124 @@
+#pragma once
+/// \file
+/// The Host device: the machine's own processor and memory.
+
+#include <plimsoll/core/error.hpp>
+#include <plimsoll/core/units.hpp>
+#include <plimsoll/device/device.hpp>
+#include <plimsoll/device/host/parallel.hpp>
+#include <plimsoll/device/host/threads.hpp>
+
+#include <cstddef>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include <sys/mman.h>
+
+namespace plimsoll::inline PLIMSOLL_ABI {
+
+/// Elements a task of an elementwise pass takes: fixed, so that results do not depend on threads.
+inline constexpr std::int64_t chunk_elements = 8192;
+
+/// Trains on the processor, with oneDNN where it is installed and plain loops where it is not.
+class Host {
+  public:
+    static constexpr std::string_view name = "Host";
+
+    /// \param threads 0: as many as this process may use (affinity, cgroup limits, OMP_NUM_THREADS).
+    explicit Host(int threads = 0) : team_(threads > 0 ? threads : available_threads()) {}
+
+    [[nodiscard]] const Team& team() const { return team_; }
+    [[nodiscard]] int workers() const { return team_.threads(); }
+    [[nodiscard]] std::int64_t free_bytes() const { return available_memory(); }
+
+    /// Channels of oneDNN's blocked layout on this processor; 0 where it has none.
+    [[nodiscard]] int layout_block() const {
+#if PLIMSOLL_WITH_ONEDNN && (defined(__x86_64__) || defined(__i386__))
+        if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")) return 16;
+        if (__builtin_cpu_supports("avx2")) return 8;
+#endif
+        return 0;
+    }
+
+    /// Anonymous pages, owned.
+    class Memory {
+      public:
+        Memory() = default;
+        /// \throws device_error naming the bytes.
+        explicit Memory(std::int64_t bytes) : bytes_(static_cast<std::size_t>(bytes > 0 ? bytes : 1)) {
+            void* pages = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            if (pages == MAP_FAILED)
+                throw device_error(
+                    text("the host has no ", bytes, " B (", to_string(Bytes{bytes}), ") to give"));
+            data_ = static_cast<std::byte*>(pages);
+            madvise(data_, bytes_, MADV_HUGEPAGE); // a hint: without it the pages are small
+        }
+        Memory(Memory&& other) noexcept
+            : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+        Memory& operator=(Memory&& other) noexcept {
+            std::swap(data_, other.data_);
+            std::swap(bytes_, other.bytes_);
+            return *this;
+        }
+        ~Memory() {
+            if (data_ != nullptr) munmap(data_, bytes_);
+        }
+        [[nodiscard]] std::byte* data() const { return data_; }
+
+      private:
+        std::byte* data_ = nullptr;
+        std::size_t bytes_ = 0;
+    };
+    [[nodiscard]] static Memory allocate(std::int64_t bytes) { return Memory(bytes); }
+
+    /// Calls f(lane, worker) for every lane, on the team.
+    template <class F>
+    void for_lanes(int lanes, F&& f) const {
+        team_.parallel(lanes, std::forward<F>(f));
+    }
+
+    static void upload(void* to, const void* from, std::int64_t bytes) {
+        std::memcpy(to, from, static_cast<std::size_t>(bytes));
+    }
+    static void download(void* to, const void* from, std::int64_t bytes) { upload(to, from, bytes); }
+    static void fill_zero(void* to, std::int64_t bytes) {
+        std::memset(to, 0, static_cast<std::size_t>(bytes));
+    }
+
+    /// to[i] += from[i].
+    void add(float* to, const float* from, std::int64_t count) const {
+        team_.for_chunks(count, chunk_elements, [=](std::int64_t, std::int64_t first, std::int64_t size) {
+            float* __restrict out = to + first;
+            const float* __restrict in = from + first;
+            PLIMSOLL_SIMD
+            for (std::int64_t i = 0; i < size; ++i) out[i] += in[i];
+        });
+    }
+
+    /// An optimizer's rule over (weights, gradients, states), each `count` floats.
+    template <class Rule>
+    void update(const Rule& rule, float* weights, const float* gradients, float* first_state,
+                float* second_state, std::int64_t count) const {
+        team_.for_chunks(count, chunk_elements, [=](std::int64_t, std::int64_t first, std::int64_t size) {
+            float* __restrict w = weights + first;
+            const float* __restrict g = gradients + first;
+            float* __restrict a = first_state + first;
+            float* __restrict b = second_state + first;
+            const Rule local = rule;
+            PLIMSOLL_SIMD
+            for (std::int64_t i = 0; i < size; ++i) {
+                float weight = w[i], state_a = a[i], state_b = b[i];
+                local(weight, g[i], state_a, state_b);
+                a[i] = state_a;
+                b[i] = state_b;
+                w[i] = weight;
+            }
+        });
+    }
+
+  private:
+    Team team_;
+};
+
+} // namespace plimsoll::inline PLIMSOLL_ABI

@@ -1,0 +1,148 @@
+#pragma once
+/// \file
+/// Batch normalisation on the host.
+
+#include <plimsoll/device/host/host.hpp>
+#include <plimsoll/device/kernel.hpp>
+
+#include <cmath>
+#include <cstring>
+
+namespace plimsoll::inline PLIMSOLL_ABI {
+
+/// Statistics are summed in double over fixed groups of images, one a lane of the plan, and combined in
+/// order.
+class BatchNormKernel : public NodeKernel {
+  public:
+    BatchNormKernel(const Site& site, const Host& host, float epsilon, float momentum)
+        : site_(site), team_(host.team()), epsilon_(epsilon), momentum_(momentum) {}
+
+    static constexpr Needs needs(const Site& site) {
+        return {.partial = 2 * static_cast<std::int64_t>(sizeof(double)) * site.input.channels};
+    }
+
+    void gather(const Call& call) override {
+        const auto* x = static_cast<const float*>(call.input); // (count, C / block, H, W, block)
+        auto* sums = static_cast<double*>(call.partial);       // (lanes, 2, C)
+        sum_groups(call.count, sums, [x](std::int64_t at, int) {
+            return std::pair<double, double>(x[at], double{x[at]} * x[at]);
+        });
+        const double n = static_cast<double>(site_.input.pixels()) * call.count;
+        const Statistics s = statistics(call);
+        for (int c = 0; c < channels(); ++c) {
+            const double mean = sums[c] / n;
+            const double variance = std::max(sums[channels() + c] / n - mean * mean, 0.0);
+            s.mean[c] = static_cast<float>(mean);
+            s.scale[c] = static_cast<float>(1 / std::sqrt(variance + epsilon_));
+            float& running_mean = call.parameters[2][c];
+            float& running_variance = call.parameters[3][c];
+            running_mean += momentum_ * (static_cast<float>(mean) - running_mean);
+            if (n > 1) // one value has no unbiased variance
+                running_variance +=
+                    momentum_ * (static_cast<float>(variance * n / (n - 1)) - running_variance);
+        }
+    }
+
+    void forward(const Call& call) override {
+        const auto* x = static_cast<const float*>(call.input); // (count, C / block, H, W, block)
+        auto* y = static_cast<float*>(call.output);            // (count, C / block, H, W, block)
+        const float *weight = call.parameters[0], *bias = call.parameters[1];
+        const Statistics s = statistics(call);
+        const float *running_mean = call.parameters[2], *running_variance = call.parameters[3];
+        for_channels(call.count, [&](std::int64_t at, int c) {
+            const float mean = call.training ? s.mean[c] : running_mean[c];
+            const float scale = call.training ? s.scale[c] : 1 / std::sqrt(running_variance[c] + epsilon_);
+            y[at] = (x[at] - mean) * scale * weight[c] + bias[c];
+        });
+    }
+
+    void gather_gradient(const Call& call) override {
+        const auto* x = static_cast<const float*>(call.input);            // (count, C / block, H, W, block)
+        const auto* dy = static_cast<const float*>(call.output_gradient); // (count, C / block, H, W, block)
+        auto* sums = static_cast<double*>(call.partial);                  // (lanes, 2, C)
+        const Statistics s = statistics(call);
+        sum_groups(call.count, sums, [&](std::int64_t at, int c) {
+            const double normalised = (double{x[at]} - s.mean[c]) * s.scale[c];
+            return std::pair<double, double>(dy[at], dy[at] * normalised);
+        });
+        const double n = static_cast<double>(site_.input.pixels()) * call.count;
+        for (int c = 0; c < channels(); ++c) {
+            const double sum = sums[c], dot = sums[channels() + c];
+            s.mean_gradient[c] = static_cast<float>(sum / n);
+            s.mean_product[c] = static_cast<float>(dot / n);
+            call.gradients[0][c] = static_cast<float>(dot) + (call.accumulate ? call.gradients[0][c] : 0.0f);
+            call.gradients[1][c] = static_cast<float>(sum) + (call.accumulate ? call.gradients[1][c] : 0.0f);
+        }
+    }
+
+    void backward(const Call& call) override {
+        const auto* x = static_cast<const float*>(call.input);            // (count, C / block, H, W, block)
+        const auto* dy = static_cast<const float*>(call.output_gradient); // (count, C / block, H, W, block)
+        auto* dx = static_cast<float*>(call.input_gradient);              // (count, C / block, H, W, block)
+        if (dx == nullptr) return;
+        const float* weight = call.parameters[0];
+        const Statistics s = statistics(call);
+        for_channels(call.count, [&](std::int64_t at, int c) {
+            const float normalised = (x[at] - s.mean[c]) * s.scale[c];
+            dx[at] = weight[c] * s.scale[c] * (dy[at] - s.mean_gradient[c] - normalised * s.mean_product[c]);
+        });
+    }
+
+  private:
+    /// (C) each: of the batch, and for backward.
+    struct Statistics {
+        float *mean, *scale, *mean_gradient, *mean_product;
+    };
+    [[nodiscard]] int channels() const { return site_.input.channels; }
+    [[nodiscard]] Statistics statistics(const Call& call) const {
+        auto* first = static_cast<float*>(call.statistics);
+        return {first, first + channels(), first + 2 * channels(), first + 3 * channels()};
+    }
+
+    /// f(element, channel) over `count` images, channels innermost.
+    template <class F>
+    void for_channels(std::int64_t count, F f) const {
+        const std::int64_t area = site_.input.pixels();
+        const int block = site_.input_layout.block, groups = channels() / block;
+        for (std::int64_t image = 0; image < count; ++image)
+            for (int group = 0; group < groups; ++group) {
+                const std::int64_t start = (image * groups + group) * area * block;
+                for (std::int64_t p = 0; p < area; ++p) PLIMSOLL_SIMD
+                for (int c = 0; c < block; ++c) f(start + p * block + c, group * block + c);
+            }
+    }
+
+    /// Sums of f's pair over all images and pixels of a channel into sums (2, C), by lanes.
+    template <class F>
+    void sum_groups(int count, double* sums, F f) const {
+        const std::int64_t area = site_.input.pixels();
+        const int block = site_.input_layout.block, groups = channels() / block, lanes = site_.lanes;
+        team_.parallel(lanes, [&](int lane, int) {
+            double* sum = sums + std::int64_t{2} * lane * channels();
+            double* dot = sum + channels();
+            std::memset(sum, 0, static_cast<std::size_t>(2 * channels()) * sizeof(double));
+            const std::int64_t from = std::int64_t{count} * lane / lanes,
+                               to = std::int64_t{count} * (lane + 1) / lanes;
+            for (std::int64_t image = from; image < to; ++image)
+                for (int group = 0; group < groups; ++group) {
+                    const std::int64_t start = (image * groups + group) * area * block;
+                    double* group_sum = sum + group * block;
+                    double* group_dot = dot + group * block;
+                    for (std::int64_t p = 0; p < area; ++p) PLIMSOLL_SIMD
+                    for (int c = 0; c < block; ++c) {
+                        const auto [a, b] = f(start + p * block + c, group * block + c);
+                        group_sum[c] += a;
+                        group_dot[c] += b;
+                    }
+                }
+        });
+        for (int lane = 1; lane < lanes; ++lane)
+            for (int i = 0; i < 2 * channels(); ++i) sums[i] += sums[std::int64_t{2} * lane * channels() + i];
+    }
+
+    Site site_;
+    const Team& team_;
+    float epsilon_, momentum_;
+};
+
+} // namespace plimsoll::inline PLIMSOLL_ABI

@@ -1,0 +1,9 @@
+#pragma once
+/// \file
+/// All of Plimsoll for the Host device. No library header includes it.
+
+#include <plimsoll/device/host/attach.hpp>
+#include <plimsoll/source/in_memory.hpp>
+#include <plimsoll/trainer/budget.hpp>
+#include <plimsoll/trainer/predictor.hpp>
+#include <plimsoll/trainer/trainer.hpp>

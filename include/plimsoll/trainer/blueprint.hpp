@@ -1,0 +1,153 @@
+#pragma once
+/// \file
+/// From types and settings to a plan: what a job's words mean in bytes.
+
+#include <plimsoll/core/error.hpp>
+#include <plimsoll/device/kernel.hpp>
+#include <plimsoll/model/loss.hpp>
+#include <plimsoll/plan/planner.hpp>
+#include <plimsoll/trainer/settings.hpp>
+
+#include <memory>
+
+namespace plimsoll::inline PLIMSOLL_ABI {
+
+namespace detail {
+
+/// Collects the function of every node's kernel that tells its needs.
+template <class Precision, class Device, int Nodes>
+struct NeedsCollector {
+    static constexpr bool rewrites = true;
+    List<NeedsFunction, Nodes> functions{};
+
+    template <class Layer, Shape In>
+    constexpr int visit(const Path&, int, int) {
+        functions.push([](const Site& site) { return Kernel<Layer, Precision, Device>::needs(site); });
+        return 0;
+    }
+};
+
+} // namespace detail
+
+/// The words of a job whose state is part of its plan.
+template <class Model_, class Pixel_, class Precision_, class Device_, class Loss_, int OptimizerStates,
+          bool Training>
+struct Blueprint {
+    using Model = Model_;
+    using Pixel = Pixel_;
+    using Precision = Precision_;
+    using Device = Device_;
+    using Loss = Loss_;
+    static constexpr int nodes = node_count<Model>;
+
+    static constexpr const Graph<nodes>& graph() { return graph_of<Model, Pixel, Loss>; }
+
+    /// Layers whose statistics are over the whole batch keep it in one micro-batch.
+    static constexpr bool couples_images() {
+        for (const Node& node : graph().nodes)
+            if (Training && node.facts.couples_images) return true;
+        return false;
+    }
+
+    static constexpr Request request(const Settings& settings, int micro_batch, int layout_block) {
+        const int workers =
+            settings.threads > 0 && settings.threads < settings.lanes ? settings.threads : settings.lanes;
+        return {.batch = settings.batch,
+                .micro_batch = micro_batch,
+                .lanes = settings.lanes,
+                .workers = workers,
+                .pixel_bytes = sizeof(Pixel),
+                .storage_bytes = sizeof(typename Precision::Storage),
+                .training = Training,
+                .optimizer_states = OptimizerStates,
+                .layout_block = layout_block,
+                .seed = settings.seed};
+    }
+
+    static constexpr Plan<nodes> plan(const Settings& settings, int micro_batch, int layout_block = 0) {
+        detail::NeedsCollector<Precision, Device, nodes> needs{};
+        walk_graph<Model, Pixel, Loss>(needs);
+        return make_plan(graph(), request(settings, micro_batch, layout_block), needs.functions.begin());
+    }
+
+    /// The smallest micro-batch a plan may have.
+    static constexpr int least_micro_batch(const Settings& settings) {
+        return couples_images() ? settings.batch : 1;
+    }
+
+    /// Bytes of the smallest plan for the settings' batch.
+    static constexpr std::int64_t least_bytes(const Settings& settings) {
+        return plan(settings, least_micro_batch(settings)).total;
+    }
+
+    /// Bytes of the plan with the largest micro-batch (the whole batch, a half, a quarter ...) that stays
+    /// within the settings' budget; of the smallest plan if none does.
+    static constexpr std::int64_t peak_bytes(const Settings& settings) {
+        return plan(settings, choose_micro_batch(settings, settings.budget)).total;
+    }
+
+    /// \returns the micro-batch, the least one if nothing fits.
+    static constexpr int choose_micro_batch(const Settings& settings, Bytes budget) {
+        const int least = least_micro_batch(settings);
+        int micro_batch = settings.batch;
+        while (micro_batch > least && budget != all_free_memory &&
+               plan(settings, micro_batch).total > budget.count)
+            micro_batch = (micro_batch + 1) / 2;
+        return micro_batch;
+    }
+
+    /// \throws argument_error naming the setting.
+    static void check(const Settings& settings) {
+        if (settings.batch < 1)
+            throw argument_error(text(".batch = ", settings.batch, ": a batch has at least 1 image"));
+        if (settings.lanes < 1)
+            throw argument_error(text(".lanes = ", settings.lanes, ": a plan has at least 1 lane"));
+        if (settings.threads < 0)
+            throw argument_error(text(".threads = ", settings.threads, ": 0 means as many as there are"));
+        if (settings.budget != all_free_memory && settings.budget.count <= 0)
+            throw budget_error(text(".budget = ", settings.budget.count, " B: this job needs at least ",
+                                    least_bytes(settings), " B"));
+    }
+
+    /// The plan for a device with `free` bytes. \throws budget_error naming what is needed, what there is and
+    /// what would fit.
+    static std::unique_ptr<const Plan<nodes>> choose_plan(const Settings& settings, std::int64_t free,
+                                                          int layout_block) {
+        check(settings);
+        const bool by_free = settings.budget == all_free_memory;
+        const Bytes budget = by_free ? Bytes{free - free / 10} : settings.budget;
+        const int micro_batch = choose_micro_batch(settings, budget);
+        auto chosen = std::make_unique<const Plan<nodes>>(plan(settings, micro_batch, layout_block));
+        if (chosen->total > budget.count) throw over_budget(settings, budget, chosen->total, by_free);
+        if (chosen->total > free)
+            throw budget_error(text("the plan takes ", chosen->total, " B (", to_string(Bytes{chosen->total}),
+                                    "), within its budget, but ", Device::name, " has only ", free, " B (",
+                                    to_string(Bytes{free}), ") free"));
+        return chosen;
+    }
+
+  private:
+    static budget_error over_budget(const Settings& settings, Bytes budget, std::int64_t needed,
+                                    bool by_free) {
+        std::string message =
+            text("this job needs at least ", needed, " B (", to_string(Bytes{needed}), ") for batch ",
+                 settings.batch, "; ", by_free ? "nine tenths of the free memory are " : "the budget is ",
+                 budget.count, " B (", to_string(budget), "), ", needed - budget.count, " B too little");
+        // The planner itself tells what would fit: fewer lanes, then (where statistics couple the batch)
+        // fewer images.
+        Settings fewer = settings;
+        while (fewer.lanes > 1 && least_bytes(fewer) > budget.count) fewer.lanes /= 2;
+        if (least_bytes(fewer) <= budget.count)
+            return budget_error(text(message, "; .lanes = ", fewer.lanes, " fits"));
+        if (couples_images()) {
+            while (fewer.batch > 1 && least_bytes(fewer) > budget.count) fewer.batch /= 2;
+            if (least_bytes(fewer) <= budget.count)
+                return budget_error(text(message, "; batch normalisation keeps a batch whole: .batch = ",
+                                         fewer.batch, ", .lanes = ", fewer.lanes, " fits"));
+        }
+        return budget_error(text(message, "; no change of batch or lanes fits: this network needs ",
+                                 least_bytes(fewer), " B"));
+    }
+};
+
+} // namespace plimsoll::inline PLIMSOLL_ABI

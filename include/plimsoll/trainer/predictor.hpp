@@ -1,0 +1,48 @@
+#pragma once
+/// \file
+/// Prediction from saved weights, without a source.
+
+#include <plimsoll/model/precision.hpp>
+#include <plimsoll/trainer/engine.hpp>
+
+namespace plimsoll::inline PLIMSOLL_ABI {
+
+/// Loads weights and tells probabilities. Its plan has no gradients and no optimizer state.
+/// \tparam Pixel u8 or float: of the images it will be given
+template <class Model, class Precision, class Device, class Pixel = u8, class Loss = DefaultLoss<Model>>
+class Predictor {
+    static constexpr bool checked_ = (check_model<Model>(), check_precision<Precision>(),
+                                      check_device<Device>(), check_loss<Model, Loss>(), true);
+    static_assert(checked_);
+
+  public:
+    using Blueprint = plimsoll::Blueprint<Model, Pixel, Precision, Device, Loss, 0, false>;
+
+    /// \param weights a safetensors file in PyTorch's names and layouts.
+    /// \throws io_error, format_error, data_error if they are not this model's; budget_error.
+    explicit Predictor(const std::string& weights, const Settings& settings = {}) : engine_(settings) {
+        engine_.load(weights);
+    }
+
+    [[nodiscard]] PlanTable plan() const { return engine_.table(); }
+    [[nodiscard]] Bytes peak() const { return {engine_.plan().total}; }
+    /// As saved with the weights; may be empty.
+    [[nodiscard]] const std::vector<std::string>& class_names() const { return engine_.class_names(); }
+
+    /// (N, outputs) probabilities for images (N, H, W, C).
+    std::vector<float> predict(std::span<const Pixel> images) { return engine_.predict(images); }
+    /// (N, outputs) probabilities for a source's images, in order.
+    template <class Images>
+        requires source<Images> std::vector<float> predict(const Images& images) {
+            return engine_.predict(images);
+        }
+    template <class Source>
+    Metrics evaluate(const Source& source) {
+        return engine_.evaluate(source);
+    }
+
+  private:
+    Engine<Blueprint> engine_;
+};
+
+} // namespace plimsoll::inline PLIMSOLL_ABI

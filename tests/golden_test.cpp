@@ -1,0 +1,171 @@
+// Trajectories computed by PyTorch in float64: the truth for layers, losses and optimizers.
+#include "support.hpp"
+
+#include <plimsoll/plimsoll.hpp>
+
+#include <cmath>
+
+using namespace plimsoll;
+
+namespace {
+
+using Plain = Sequential<Image<20, 20, 3>, Conv2d<8, 3>, Relu, MaxPool<2>, Conv2d<16, 3, 1, 1>, Relu,
+                         MaxPool<2>, Flatten, Dense<32>, Relu, Dense<5>>;
+
+using Block = Residual<
+    Sequential<Conv2d<8, 3, 1, 1, no_bias>, BatchNorm, Relu, Conv2d<8, 3, 1, 1, no_bias>, BatchNorm>>;
+using Down = Residual<Sequential<Conv2d<16, 3, 2, 1, no_bias>, BatchNorm>,
+                      Sequential<Conv2d<16, 1, 2, 0, no_bias>, BatchNorm>>;
+using ResidualNet = Sequential<Image<16, 16, 3>, Conv2d<8, 3, 1, 1, no_bias>, BatchNorm, Relu, Block, Relu,
+                               Down, Relu, GlobalAveragePool, Flatten, Dense<4>>;
+
+using Binary = Sequential<Image<15, 13, 3>, Conv2d<6, 3>, Relu, MaxPool<2>, Conv2d<10, 3>, Relu,
+                          AveragePool<2>, Flatten, Dense<12>, Relu, Dense<1>>;
+
+/// The folder of trajectories: PLIMSOLL_GOLDEN, else the reference data's.
+std::optional<std::string> golden_folder() {
+    if (const char* named = std::getenv("PLIMSOLL_GOLDEN")) {
+        REQUIRE_MESSAGE(std::filesystem::exists(named), "PLIMSOLL_GOLDEN names no folder: " << named);
+        return named;
+    }
+    return support::reference_path("golden");
+}
+
+std::string read_text(const std::string& path) {
+    return read_all(path);
+}
+
+double number(const Json& json) {
+    if (const auto* integer = json.as<std::int64_t>()) return static_cast<double>(*integer);
+    const auto* real = json.as<double>();
+    REQUIRE(real != nullptr);
+    return *real;
+}
+
+template <class T>
+std::vector<T> read_array(const std::string& path, std::vector<std::uint64_t>& shape) {
+    const File file(path);
+    const NpyHeader header = read_npy_header(file);
+    shape = header.shape;
+    std::uint64_t size = 1;
+    for (const std::uint64_t extent : shape) size *= extent;
+    std::vector<T> values(size);
+    file.read_at(header.data_offset, std::span(values));
+    return values;
+}
+
+/// One network's trajectories.
+struct Golden {
+    std::string prefix;
+    Json info;
+    std::vector<std::uint64_t> shape; // (steps, N, H, W, C)
+    std::vector<float> images;        // (steps, N, H, W, C)
+    std::vector<std::int64_t> labels; // (steps, N)
+
+    Golden(const std::string& folder, const std::string& net)
+        : prefix(folder + "/" + net), info(parse_json(read_text(prefix + ".json"), prefix + ".json")) {
+        images = read_array<float>(prefix + ".images.npy", shape);
+        std::vector<std::uint64_t> label_shape;
+        labels = read_array<std::int64_t>(prefix + ".labels.npy", label_shape);
+        REQUIRE(shape.size() == 5);
+        REQUIRE(label_shape == std::vector<std::uint64_t>{shape[0], shape[1]});
+    }
+    double setting(const std::string& optimizer, const std::string& name) const {
+        return number(*info.find("settings")->find(optimizer)->find(name));
+    }
+};
+
+/// The largest distance of a tensor to the file's, relative to the tensor's norm.
+double distance(const SafetensorsFile& truth, const std::string& name, const std::vector<float>& values) {
+    std::vector<float> expected(values.size());
+    truth.read_f32(name, expected);
+    double difference = 0, norm = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        const double d = static_cast<double>(values[i]) - expected[i];
+        difference += d * d;
+        norm += static_cast<double>(expected[i]) * expected[i];
+    }
+    return std::sqrt(difference / norm);
+}
+
+template <class Net, class Optimizer>
+void follow(const Golden& golden, const std::string& name, const Optimizer& optimizer,
+            double weight_tolerance) {
+    CAPTURE(name);
+    const Shape shape = Net::input;
+    REQUIRE(golden.shape[2] == static_cast<std::uint64_t>(shape.height));
+    REQUIRE(golden.shape[3] == static_cast<std::uint64_t>(shape.width));
+    const auto batch = static_cast<std::size_t>(golden.shape[1]);
+    const InMemory<float> nothing(std::vector<float>(static_cast<std::size_t>(shape.size())), shape, {0});
+    Trainer<Net, InMemory<float>, Float, Host, DefaultLoss<Net>, Optimizer> job(
+        nothing, {.batch = static_cast<int>(batch)}, optimizer);
+    job.load(golden.prefix + ".init.safetensors");
+    const auto* losses = golden.info.find("losses")->find(name)->template as<Json::Array>();
+    REQUIRE(losses->size() == golden.shape[0]);
+    const std::size_t image = static_cast<std::size_t>(shape.size());
+    for (std::size_t step = 0; step < losses->size(); ++step) {
+        const std::vector<Label> labels(golden.labels.begin() + static_cast<std::ptrdiff_t>(step * batch),
+                                        golden.labels.begin() +
+                                            static_cast<std::ptrdiff_t>((step + 1) * batch));
+        const StepRecord record =
+            job.step(std::span(golden.images).subspan(step * batch * image, batch * image), labels);
+        CAPTURE(step);
+        CHECK(record.metrics.loss == doctest::Approx(number((*losses)[step])).epsilon(1e-4));
+        if (step > 0) continue;
+        const SafetensorsFile gradients(golden.prefix + ".grad.safetensors");
+        for (std::size_t p = 0; p < job.parameters().size(); ++p) {
+            if (!job.parameters()[p].facts.trainable) continue;
+            CAPTURE(job.parameters()[p].name);
+            CHECK(distance(gradients, job.parameters()[p].name, job.gradient(p)) < 1e-5);
+        }
+    }
+    const SafetensorsFile weights(golden.prefix + "." + name + ".final.safetensors");
+    for (std::size_t p = 0; p < job.parameters().size(); ++p) {
+        CAPTURE(job.parameters()[p].name);
+        CHECK(distance(weights, job.parameters()[p].name, job.parameter(p)) < weight_tolerance);
+    }
+}
+
+template <class Net>
+void follow_all(const std::string& net) {
+    const auto folder = golden_folder();
+    if (!folder) {
+        std::printf("SKIPPED: the golden trajectories are not there\n");
+        return;
+    }
+    const Golden golden(*folder, net);
+    const auto of = [&](const char* optimizer, const char* name) { return golden.setting(optimizer, name); };
+    follow<Net>(golden, "sgd",
+                Sgd{.learning_rate = of("sgd", "lr"),
+                    .momentum = of("sgd", "momentum"),
+                    .weight_decay = of("sgd", "weight_decay")},
+                1e-3);
+    follow<Net>(
+        golden, "nesterov",
+        Sgd{.learning_rate = of("nesterov", "lr"), .momentum = of("nesterov", "momentum"), .nesterov = true},
+        1e-3);
+    follow<Net>(golden, "adam",
+                Adam{.learning_rate = of("adam", "lr"),
+                     .beta1 = of("adam", "beta1"),
+                     .beta2 = of("adam", "beta2"),
+                     .epsilon = of("adam", "epsilon")},
+                5e-3);
+    follow<Net>(golden, "adamw",
+                AdamW{.learning_rate = of("adamw", "lr"),
+                      .beta1 = of("adamw", "beta1"),
+                      .beta2 = of("adamw", "beta2"),
+                      .epsilon = of("adamw", "epsilon"),
+                      .weight_decay = of("adamw", "weight_decay")},
+                5e-3);
+    follow<Net>(golden, "rmsprop",
+                RmsProp{.learning_rate = of("rmsprop", "lr"),
+                        .alpha = of("rmsprop", "alpha"),
+                        .epsilon = of("rmsprop", "epsilon")},
+                1e-3);
+}
+
+} // namespace
+
+TEST_CASE("golden plain: convolutions, pooling, softmax") { follow_all<Plain>("plain"); }
+TEST_CASE("golden residual: batch normalisation, projections") { follow_all<ResidualNet>("residual"); }
+TEST_CASE("golden binary: one logit, odd sizes") { follow_all<Binary>("binary"); }

@@ -1,0 +1,3 @@
+#pragma once
+#include <plimsoll/plimsoll.hpp>
+#include <plimsoll/device/cuda/kernel.cuh>

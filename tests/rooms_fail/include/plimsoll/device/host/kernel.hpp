@@ -1,0 +1,7 @@
+#pragma once
+#include <oneapi/dnnl/dnnl.h>
+#include <plimsoll/device/cuda/kernel.cuh>
+template <>
+struct Kernel<Conv<3>> {
+    dnnl_memory_t memory;
+};

@@ -1,0 +1,11 @@
+#pragma once
+struct Odd
+{
+    int value = 0;
+
+    static constexpr
+        Facts facts(Shape in)
+    {
+        return {in};
+    }
+};
