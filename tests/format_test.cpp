@@ -748,7 +748,7 @@ TEST_CASE("safetensors that lie are refused") {
     };
     const auto one = [&](const std::string& type, const std::string& shape, int begin, int end,
                          std::size_t data) {
-        return refused("{" + entry("a", type, shape, begin, end) + "}", data);
+        return refused("{"s + entry("a", type, shape, begin, end) + "}", data);
     };
     CHECK(contains(one("F32", "[2]", 0, 8, 9), "expected"));
     CHECK(contains(one("F32", "[2]", 0, 8, 7), "data_offsets 0 to 8, found 7"));
@@ -763,13 +763,13 @@ TEST_CASE("safetensors that lie are refused") {
     CHECK(contains(one("F32", "4", 0, 4, 4), "expected {"));
     CHECK(contains(one("F8_E4M3", "[1]", 0, 1, 1), "F8_E4M3 is not known"));
     CHECK(
-        contains(refused("{" + entry("a", "U8", "[4]", 0, 4) + "," + entry("b", "U8", "[4]", 2, 6) + "}", 6),
+        contains(refused("{"s + entry("a", "U8", "[4]", 0, 4) + "," + entry("b", "U8", "[4]", 2, 6) + "}", 6),
                  "overlap"));
     CHECK(
-        contains(refused("{" + entry("a", "U8", "[4]", 0, 4) + "," + entry("b", "U8", "[1]", 5, 6) + "}", 6),
+        contains(refused("{"s + entry("a", "U8", "[4]", 0, 4) + "," + entry("b", "U8", "[1]", 5, 6) + "}", 6),
                  "no tensor"));
     CHECK(
-        contains(refused("{" + entry("a", "U8", "[4]", 0, 4) + "," + entry("a", "U8", "[2]", 4, 6) + "}", 6),
+        contains(refused("{"s + entry("a", "U8", "[4]", 0, 4) + "," + entry("a", "U8", "[2]", 4, 6) + "}", 6),
                  "twice"));
     CHECK(contains(refused(R"({"a":{"dtype":"U8","shape":[1]}})", 1), "tensor \"a\""));
     CHECK(contains(refused(R"({"a":1})", 1), "tensor \"a\""));
@@ -786,7 +786,7 @@ TEST_CASE("safetensors that lie are refused") {
     CHECK(contains(message_of<format_error>([&] { SafetensorsFile{path}; }), "at most 100000000"));
 
     const std::string good =
-        safetensors_bytes("{" + entry("a", "F32", "[2, 1]", 0, 8) + "," + entry("b", "BOOL", "[3]", 8, 11) +
+        safetensors_bytes("{"s + entry("a", "F32", "[2, 1]", 0, 8) + "," + entry("b", "BOOL", "[3]", 8, 11) +
                               R"(,"__metadata__":{"k":"v"}}  )",
                           11);
     const auto read = [](const std::string& name) { SafetensorsFile{name}; };

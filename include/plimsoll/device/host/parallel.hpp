@@ -78,7 +78,7 @@ class Region {
         : call_([](void* c, std::int64_t index, int worker) { (*static_cast<Call*>(c))(index, worker); }),
           context_(&call),
           tasks_(tasks) {
-        release();
+        release(&call_);
     }
 
     /// Runs task `index`, or skips it when a lower one failed.
@@ -99,7 +99,7 @@ class Region {
 
     /// What each worker does: the next task in order until none is left or one failed.
     void work(int worker) noexcept {
-        acquire();
+        acquire(&call_);
         {
             const WorkerScope scope(worker);
             for (std::int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) {
@@ -107,24 +107,25 @@ class Region {
                 run(i, worker);
             }
         }
-        release();
+        release(&failure_);
     }
 
     /// After all workers: throws what the lowest failed task threw.
     void finish() {
-        acquire();
+        acquire(&failure_);
         if (failure_) std::rethrow_exception(failure_);
     }
 
   private:
     // ThreadSanitizer does not see the barriers inside libgomp: these tell it that what happened before the
-    // fork is visible to the workers, and what the workers did after the join.
+    // fork is visible to the workers, and what the workers did after the join. Fork and join have an address
+    // each, or a worker that starts late would seem to come after one that is done, and hide their race.
 #if PLIMSOLL_TSAN
-    void acquire() { __tsan_acquire(this); }
-    void release() { __tsan_release(this); }
+    void acquire(void* where) { __tsan_acquire(where); }
+    void release(void* where) { __tsan_release(where); }
 #else
-    void acquire() {}
-    void release() {}
+    void acquire(void*) {}
+    void release(void*) {}
 #endif
 
     void (*call_)(void*, std::int64_t, int);
@@ -140,7 +141,7 @@ class Region {
 /// Calls `region.work` on each of `threads` threads. Outside ThreadSanitizer's sight, because the threads
 /// read this function's variables before they reach `acquire`; what `work` does is inside it.
 #if PLIMSOLL_TSAN
-__attribute__((no_sanitize("thread"), noinline)) inline void fork_join(int threads, Region& region);
+__attribute__((no_sanitize("thread"))) inline void fork_join(int threads, Region& region);
 #endif
 inline void fork_join(int threads, Region& region) {
 #pragma omp parallel num_threads(threads)

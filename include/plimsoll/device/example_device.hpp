@@ -1,0 +1,103 @@
+#pragma once
+/// \file
+/// A complete Device to copy: one thread, the heap and plain loops.
+
+#include <plimsoll/core/error.hpp>
+#include <plimsoll/device/device.hpp>
+#include <plimsoll/plan/plan.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string_view>
+
+namespace plimsoll::inline PLIMSOLL_ABI {
+
+/// The simplest device there can be. Like every device it knows memory and lanes, no layer.
+///
+/// To make a Device of your own, copy this class and keep what `check_device<YourDevice>()` asks for. Then
+/// give it kernels, one specialisation `Kernel<Layer, Precision, YourDevice>` for each layer that your models
+/// use. Addresses are the device's: the library reads and writes them only through `upload`, `download` and
+/// `fill_zero`.
+class ExampleDevice {
+  public:
+    /// What tables and messages call it.
+    static constexpr std::string_view name = "ExampleDevice";
+
+    /// \param threads as the user's Settings say; 0: as many as there are. This device has one.
+    explicit ExampleDevice([[maybe_unused]] int threads = 0) {}
+
+    /// Most lanes that run at once.
+    [[nodiscard]] static int workers() { return 1; }
+
+    /// What the device can still give. A real device asks its driver.
+    [[nodiscard]] static std::int64_t free_bytes() { return std::int64_t{1} << 30; }
+
+    /// Channels of a blocked layout that the kernels prefer; 0: channels last.
+    [[nodiscard]] static int layout_block() { return 0; }
+
+    /// One block of bytes, aligned to `alignment`, freed with the object. A job asks for one.
+    class Memory {
+      public:
+        explicit Memory(std::int64_t bytes)
+            : data_(static_cast<std::byte*>(
+                  ::operator new(static_cast<std::size_t>(bytes), aligned, std::nothrow))) {
+            if (data_ == nullptr) throw device_error(text("ExampleDevice has no ", bytes, " B to give"));
+        }
+        [[nodiscard]] std::byte* data() const { return data_.get(); }
+
+      private:
+        static constexpr std::align_val_t aligned{static_cast<std::size_t>(alignment)};
+        struct Free {
+            void operator()(std::byte* data) const { ::operator delete(data, aligned); }
+        };
+        std::unique_ptr<std::byte, Free> data_;
+    };
+    /// \throws device_error naming the bytes.
+    [[nodiscard]] static Memory allocate(std::int64_t bytes) { return Memory(bytes); }
+
+    /// Calls f(lane, worker) for every lane. Lanes may run at the same time if their workers differ; when
+    /// this returns all have run.
+    template <class F>
+    static void for_lanes(int lanes, F&& f) {
+        for (int lane = 0; lane < lanes; ++lane) f(lane, 0);
+    }
+
+    /// From the host's memory to the device's.
+    static void upload(void* to, const void* from, std::int64_t bytes) {
+        std::memcpy(to, from, static_cast<std::size_t>(bytes));
+    }
+    /// From the device's memory to the host's.
+    static void download(void* to, const void* from, std::int64_t bytes) {
+        std::memcpy(to, from, static_cast<std::size_t>(bytes));
+    }
+    static void fill_zero(void* to, std::int64_t bytes) {
+        std::memset(to, 0, static_cast<std::size_t>(bytes));
+    }
+
+    /// to[i] += from[i].
+    static void add(float* to, const float* from, std::int64_t count) {
+        for (std::int64_t i = 0; i < count; ++i) to[i] += from[i];
+    }
+
+    /// An optimizer's rule over (weights, gradients, states), `count` floats each. Where the optimizer has
+    /// fewer states, the missing ones are the weights' own memory: so copies go in, and the weight is stored
+    /// last.
+    template <class Rule>
+    static void update(const Rule& rule, float* weights, const float* gradients, float* first_state,
+                       float* second_state, std::int64_t count) {
+        for (std::int64_t i = 0; i < count; ++i) {
+            float weight = weights[i], first = first_state[i], second = second_state[i];
+            rule(weight, gradients[i], first, second);
+            first_state[i] = first;
+            second_state[i] = second;
+            weights[i] = weight;
+        }
+    }
+};
+
+static_assert(device<ExampleDevice>);
+
+} // namespace plimsoll::inline PLIMSOLL_ABI

@@ -1,0 +1,449 @@
+/// \file
+/// Host kernels against plain loops, and plain loops against finite differences: odd sizes, every layout, ragged
+/// slices, lanes, micro-batches, threads.
+
+#include <plimsoll/device/host/matrix.hpp>
+#include <plimsoll/device/host/windows.hpp>
+#include <plimsoll/model/layers/convolution.hpp>
+#include <plimsoll/model/layers/dense.hpp>
+#include <plimsoll/model/layers/pooling.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+using namespace plimsoll;
+
+namespace {
+
+constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
+
+/// Bytes of an arena: aligned, filled with NaN, with a guard behind them.
+class Memory {
+  public:
+    explicit Memory(std::int64_t bytes) : bytes_(static_cast<std::size_t>((bytes + 63) / 64 * 64)) {
+        data_.reset(static_cast<char*>(std::aligned_alloc(64, bytes_ + guard)));
+        std::memset(data_.get(), 0xff, bytes_ + guard);
+    }
+    [[nodiscard]] void* get() const { return data_.get(); }
+    [[nodiscard]] float* floats() const { return reinterpret_cast<float*>(data_.get()); }
+    [[nodiscard]] bool intact() const {
+        return std::all_of(data_.get() + bytes_, data_.get() + bytes_ + guard, [](char c) { return c == '\xff'; });
+    }
+
+  private:
+    static constexpr std::size_t guard = 256;
+    struct Free {
+        void operator()(char* data) const { std::free(data); }
+    };
+    std::size_t bytes_;
+    std::unique_ptr<char, Free> data_;
+};
+
+/// A number in [-1, 1) from its place.
+float noise(std::uint32_t stream, std::int64_t i) {
+    std::uint32_t x = static_cast<std::uint32_t>(i) * 2654435761u + stream * 40503u + 12345u;
+    x = (x ^ (x >> 15)) * 2246822519u;
+    x = (x ^ (x >> 13)) * 3266489917u;
+    return static_cast<float>((x ^ (x >> 16)) >> 8) / 8388608.0f - 1.0f;
+}
+
+struct Result {
+    std::vector<float> output, input_gradient; ///< (N, H, W, C)
+    std::vector<float> gradients[2];
+};
+
+/// What a kernel is made of, without its type.
+struct Maker {
+    std::unique_ptr<NodeKernel> (*make)(const Site&, const Team&);
+    Needs (*needs)(const Site&);
+};
+template <class K>
+constexpr Maker maker{[](const Site& site, const Team& team) -> std::unique_ptr<NodeKernel> {
+                          return std::make_unique<K>(site, team);
+                      },
+                      [](const Site& site) { return K::needs(site); }};
+
+/// How a step is cut.
+struct Cut {
+    int batch = 1;  ///< images
+    int micro = 1;  ///< images of a micro-batch
+    int slice = 1;  ///< images of a slice
+    int lanes = 1;
+    int threads = 1;
+};
+
+template <class Layer>
+Site site_of(Shape in, Layout input_layout, Layout output_layout) {
+    const Facts facts = Layer::facts(in);
+    return {.facts = facts, .input = in, .output = facts.output, .input_layout = input_layout,
+            .output_layout = output_layout, .input_gradient = true};
+}
+template <class Layer>
+Site channels_last(Shape in) {
+    return site_of<Layer>(in, Layout::channels_last(in), Layout::channels_last(Layer::facts(in).output));
+}
+
+void to_layout(const std::vector<float>& plain, std::int64_t first, int count, Shape shape, Layout layout, float* to) {
+    const detail::View<float> view{to, shape, layout};
+    for (int n = 0; n < count; ++n)
+        for (int y = 0; y < shape.height; ++y)
+            for (int x = 0; x < shape.width; ++x)
+                for (int c = 0; c < shape.channels; ++c)
+                    view(n, y, x, c) =
+                        plain[static_cast<std::size_t>((((first + n) * shape.height + y) * shape.width + x) *
+                                                           shape.channels + c)];
+}
+void from_layout(const float* from, std::int64_t first, int count, Shape shape, Layout layout,
+                 std::vector<float>& plain) {
+    const detail::View<const float> view{from, shape, layout};
+    for (int n = 0; n < count; ++n)
+        for (int y = 0; y < shape.height; ++y)
+            for (int x = 0; x < shape.width; ++x)
+                for (int c = 0; c < shape.channels; ++c)
+                    plain[static_cast<std::size_t>((((first + n) * shape.height + y) * shape.width + x) *
+                                                       shape.channels + c)] = view(n, y, x, c);
+}
+
+struct Data {
+    std::vector<float> input, output_gradient, parameters[2];
+
+    Data(const Site& site, int batch) {
+        fill(input, site.input.size() * batch, 1);
+        fill(output_gradient, site.output.size() * batch, 2);
+        for (int p = 0; p < site.facts.parameters.size(); ++p)
+            fill(parameters[p], site.facts.parameters[p].size(), 3 + static_cast<std::uint32_t>(p));
+    }
+    static void fill(std::vector<float>& to, std::int64_t size, std::uint32_t stream) {
+        for (std::int64_t i = 0; i < size; ++i) to.push_back(noise(stream, i));
+    }
+};
+
+/// One step of one layer, cut as the executor cuts it. Slices begin in fresh memory full of NaN.
+Result run(const Maker& maker, Site site, Cut cut, const Data& data) {
+    const bool whole = site.facts.whole_batch;
+    site.images = whole ? cut.micro : cut.slice;
+    site.lanes = cut.lanes;
+    const Team team(cut.threads);
+    const auto kernel = maker.make(site, team);
+    const Needs needs = maker.needs(site);
+    const Memory packed(needs.packed), partial(needs.partial * cut.lanes), scratch(needs.scratch * cut.lanes);
+    Result result;
+    result.output.assign(static_cast<std::size_t>(site.output.size() * cut.batch), not_a_number);
+    result.input_gradient.assign(static_cast<std::size_t>(site.input.size() * cut.batch), not_a_number);
+    Call base{.batch = cut.batch, .packed = packed.get(), .partial = partial.get(),
+              .partial_stride = needs.partial, .scratch = scratch.get()};
+    std::vector<float> parameters[2] = {data.parameters[0], data.parameters[1]};
+    for (std::size_t p = 0; p < static_cast<std::size_t>(site.facts.parameters.size()); ++p) {
+        result.gradients[p].assign(parameters[p].size(), not_a_number);
+        base.parameters[p] = parameters[p].data();
+        base.gradients[p] = result.gradients[p].data();
+    }
+    kernel->pack(base);
+    for (int first = 0; first < cut.batch; first += cut.micro) {
+        const int micro = std::min(cut.micro, cut.batch - first);
+        const int slices = whole ? 1 : (micro + cut.slice - 1) / cut.slice;
+        const int lanes = std::min(cut.lanes, slices);
+        const auto do_slice = [&](int lane, int worker, int slice) {
+            Call call = base;
+            const int begin = slice * site.images;
+            call.first = first + begin;
+            call.count = std::min(site.images, micro - begin);
+            call.lane = lane;
+            call.worker = worker;
+            if (!whole) {
+                call.partial = static_cast<char*>(partial.get()) + lane * needs.partial;
+                call.scratch = static_cast<char*>(scratch.get()) + worker * needs.scratch;
+            }
+            call.accumulate = whole ? first > 0 : slice >= cut.lanes;
+            const Memory x(site.input.size() * site.images * 4), y(site.output.size() * site.images * 4);
+            const Memory dx(site.input.size() * site.images * 4), dy(site.output.size() * site.images * 4);
+            const Memory saved(site.facts.saved_bytes * site.images);
+            to_layout(data.input, call.first, call.count, site.input, site.input_layout, x.floats());
+            to_layout(data.output_gradient, call.first, call.count, site.output, site.output_layout, dy.floats());
+            call.input = x.get();
+            call.output = y.get();
+            call.saved = saved.get();
+            kernel->forward(call);
+            from_layout(y.floats(), call.first, call.count, site.output, site.output_layout, result.output);
+            call.output = nullptr;
+            call.output_gradient = dy.get();
+            call.input_gradient = dx.get();
+            kernel->backward(call);
+            from_layout(dx.floats(), call.first, call.count, site.input, site.input_layout, result.input_gradient);
+            CHECK(x.intact());
+            CHECK(y.intact());
+            CHECK(dx.intact());
+            CHECK(dy.intact());
+            CHECK(saved.intact());
+        };
+        if (whole)
+            do_slice(0, 0, 0);
+        else
+            team.parallel(cut.lanes, [&](int lane, int worker) {
+                for (int slice = lane; slice < slices; slice += cut.lanes) do_slice(lane, worker, slice);
+            });
+        base.accumulate = first > 0;
+        if (!whole && site.facts.parameters.size() > 0) kernel->reduce(base, lanes);
+    }
+    CHECK(packed.intact());
+    CHECK(partial.intact());
+    CHECK(scratch.intact());
+    return result;
+}
+
+/// Largest difference, over the largest value.
+double distance(const std::vector<float>& a, const std::vector<float>& b) {
+    double worst = 0, largest = 1e-30;
+    REQUIRE(a.size() == b.size());
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        const double difference = std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
+        if (!(difference <= worst)) worst = difference; // NaN stays
+        largest = std::max(largest, std::abs(static_cast<double>(b[i])));
+    }
+    return worst / largest;
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+bool same_bits(const Result& a, const Result& b) {
+    return same_bits(a.output, b.output) && same_bits(a.input_gradient, b.input_gradient) &&
+           same_bits(a.gradients[0], b.gradients[0]) && same_bits(a.gradients[1], b.gradients[1]);
+}
+
+void check_close(const Result& found, const Result& expected) {
+    CHECK(distance(found.output, expected.output) < 1e-5);
+    CHECK(distance(found.input_gradient, expected.input_gradient) < 1e-5);
+    CHECK(distance(found.gradients[0], expected.gradients[0]) < 2e-5);
+    CHECK(distance(found.gradients[1], expected.gradients[1]) < 2e-5);
+}
+
+std::string name_of(const Site& site) {
+    return text(site.facts.name, " ", to_string(site.input), " to ", to_string(site.output), " kernel ",
+                site.facts.window.kernel, " stride ", site.facts.window.stride, " padding ",
+                site.facts.window.padding, " layout ", site.input_layout.block, " to ", site.output_layout.block);
+}
+
+/// A kernel against the oracle: whole, sliced, ragged, in lanes and micro-batches; bits for 1, 2 and 3 threads.
+void check_kernel(const Maker& kernel, const Maker& oracle, const Site& site) {
+    INFO(name_of(site));
+    Site plain = site;
+    plain.input_layout = Layout::channels_last(site.input);
+    plain.output_layout = Layout::channels_last(site.output);
+    for (const Cut cut : {Cut{1, 1, 1, 1, 1}, Cut{5, 5, 2, 2, 2}, Cut{7, 5, 4, 3, 2}, Cut{6, 3, 1, 2, 1}}) {
+        INFO("batch ", cut.batch, " micro ", cut.micro, " slice ", cut.slice, " lanes ", cut.lanes);
+        const Data data(site, cut.batch);
+        const Result expected = run(oracle, plain, {cut.batch, cut.batch, cut.batch, 1, 1}, data);
+        check_close(run(kernel, site, cut, data), expected);
+    }
+    Cut cut{7, 5, 1, 3, 1};
+    const Data data(site, cut.batch);
+    const Result one = run(kernel, site, cut, data);
+    for (cut.threads = 2; cut.threads <= 3; ++cut.threads) CHECK(same_bits(run(kernel, site, cut, data), one));
+}
+
+/// Loss = sum of y dy: moves each number by +-1/4 and asks how the loss follows. Convolutions and means are linear
+/// in each number, and `spread` keeps maxima a unit apart, so the step need not be small.
+void check_differences(const Maker& oracle, const Site& site, bool spread = false) {
+    INFO(name_of(site));
+    const Cut cut{2, 2, 2, 1, 1};
+    Data data(site, cut.batch);
+    if (spread)
+        for (std::size_t i = 0; i < data.input.size(); ++i)
+            data.input[i] = static_cast<float>(i * 7919 % 10007 % data.input.size()) + noise(9, std::int64_t(i)) / 8;
+    const Result result = run(oracle, site, cut, data);
+    const auto loss = [&] {
+        const std::vector<float> output = run(oracle, site, cut, data).output;
+        double sum = 0;
+        for (std::size_t i = 0; i < output.size(); ++i)
+            sum += static_cast<double>(output[i]) * static_cast<double>(data.output_gradient[i]);
+        return sum;
+    };
+    const auto check = [&](std::vector<float>& values, const std::vector<float>& gradient) {
+        REQUIRE(values.size() == gradient.size());
+        const std::size_t stride = std::max<std::size_t>(1, values.size() / 40);
+        for (std::size_t i = 0; i < values.size(); i += stride) {
+            const float before = values[i];
+            values[i] = before + 0.25f;
+            double slope = loss();
+            values[i] = before - 0.25f;
+            slope -= loss();
+            const double step = static_cast<double>(before + 0.25f) - static_cast<double>(before - 0.25f);
+            values[i] = before;
+            CHECK(slope / step == doctest::Approx(static_cast<double>(gradient[i])).epsilon(1e-4).scale(1));
+        }
+    };
+    check(data.input, result.input_gradient);
+    for (int p = 0; p < site.facts.parameters.size(); ++p) check(data.parameters[p], result.gradients[p]);
+}
+
+template <class Layer>
+void convolution(Shape in) {
+    check_kernel(maker<ConvolutionKernel>, maker<LoopConvolution>, channels_last<Layer>(in));
+}
+template <class Layer>
+void blocked(Shape in, int from, int to) {
+    check_kernel(maker<ConvolutionKernel>, maker<LoopConvolution>, site_of<Layer>(in, {from}, {to}));
+}
+template <class Layer>
+void pool(Shape in) {
+    for (const int block : {in.channels, 16, 8, 1})
+        if (in.channels % block == 0)
+            check_kernel(maker<PoolKernel>, maker<LoopPool>, site_of<Layer>(in, {block}, {block}));
+}
+template <class Layer>
+void dense(int inputs) {
+    check_kernel(maker<DenseKernel>, maker<LoopDense>, channels_last<Layer>({1, 1, inputs}));
+}
+
+} // namespace
+
+TEST_CASE("plain loops follow finite differences") {
+    check_differences(maker<LoopConvolution>, channels_last<Conv2d<3, 3>>({5, 4, 2}));
+    check_differences(maker<LoopConvolution>, channels_last<Conv2d<2, 3, 2, 1>>({6, 5, 3}));
+    check_differences(maker<LoopConvolution>, channels_last<Conv2d<2, 5, 1, 2, no_bias>>({3, 4, 1}));
+    check_differences(maker<LoopConvolution>, channels_last<Conv2d<5, 1>>({1, 1, 3}));
+    check_differences(maker<LoopPool>, channels_last<MaxPool<2>>({5, 4, 3}), true);
+    check_differences(maker<LoopPool>, channels_last<MaxPool<3, 2, 1>>({6, 5, 2}), true);
+    check_differences(maker<LoopPool>, channels_last<AveragePool<2>>({4, 5, 3}));
+    check_differences(maker<LoopPool>, channels_last<AveragePool<3, 2, 1>>({6, 5, 2}));
+    check_differences(maker<LoopGlobalAveragePool>, channels_last<GlobalAveragePool>({4, 3, 2}));
+    check_differences(maker<LoopDense>, channels_last<Dense<4>>({1, 1, 6}));
+    check_differences(maker<LoopDense>, channels_last<Dense<1, false>>({1, 1, 5}));
+}
+
+TEST_CASE("convolution, channels last") {
+    convolution<Conv2d<32, 3>>({7, 9, 3});
+    convolution<Conv2d<5, 3, 2, 1>>({8, 6, 17});
+    convolution<Conv2d<17, 3, 1, 1>>({5, 8, 5});
+    convolution<Conv2d<16, 3, 1, 1, no_bias>>({6, 11, 16});
+    convolution<Conv2d<16, 5, 2, 2>>({9, 12, 1});
+    convolution<Conv2d<3, 1>>({4, 3, 32});
+    convolution<Conv2d<32, 1, 2>>({7, 5, 16});
+    convolution<Conv2d<1, 3, 2>>({8, 10, 3});
+    convolution<Conv2d<8, 3, 1, 1>>({1, 1, 5});
+    convolution<Conv2d<4, 2>>({2, 2, 3});
+    convolution<Conv2d<64, 3, 1, 1>>({6, 5, 48});
+}
+
+TEST_CASE("convolution, blocked and channels first") {
+    blocked<Conv2d<32, 3>>({7, 9, 3}, 1, 16);
+    blocked<Conv2d<32, 3, 2, 1>>({8, 7, 16}, 16, 16);
+    blocked<Conv2d<16, 1, 2>>({7, 5, 32}, 16, 16);
+    blocked<Conv2d<32, 3, 1, 1>>({6, 5, 16}, 8, 8);
+    blocked<Conv2d<16, 3>>({5, 6, 1}, 1, 8);
+    blocked<Conv2d<6, 3>>({5, 6, 4}, 1, 1);
+    blocked<Conv2d<6, 3>>({5, 6, 4}, 2, 3); // no library knows this one
+}
+
+TEST_CASE("pooling") {
+    pool<MaxPool<2>>({6, 8, 16});
+    pool<MaxPool<2>>({7, 5, 17});
+    pool<MaxPool<2>>({1 + 1, 3, 1});
+    pool<MaxPool<3, 2, 1>>({7, 6, 32});
+    pool<MaxPool<3, 1, 1>>({4, 5, 5});
+    pool<MaxPool<2, 3>>({8, 9, 3});
+    pool<AveragePool<2>>({7, 6, 16});
+    pool<AveragePool<3, 2, 1>>({6, 7, 5});
+    check_kernel(maker<GlobalAveragePoolKernel>, maker<LoopGlobalAveragePool>,
+                 channels_last<GlobalAveragePool>({3, 5, 17}));
+    check_kernel(maker<GlobalAveragePoolKernel>, maker<LoopGlobalAveragePool>,
+                 site_of<GlobalAveragePool>({5, 2, 32}, {16}, {16}));
+}
+
+TEST_CASE("the first of equal maxima takes the gradient, and NaN passes") {
+    for (const Maker& kernel : {maker<PoolKernel>, maker<LoopPool>}) {
+        const Site site = channels_last<MaxPool<2>>({2, 2, 4});
+        Data data(site, 1);
+        // (2, 2, 4): channel 0 all equal, 1 has a NaN second, 2 is minus infinity, 3 has its maximum third
+        const float infinity = std::numeric_limits<float>::infinity();
+        data.input = {1, 1, -infinity, 0, 1, not_a_number, -infinity, 1, 1, 2, -infinity, 2, 1, 3, -infinity, 2};
+        data.output_gradient = {1, 2, 3, 4};
+        const Result result = run(kernel, site, {1, 1, 1, 1, 1}, data);
+        CHECK(result.output[0] == 1);
+        CHECK(std::isnan(result.output[1]));
+        CHECK(result.output[2] == -infinity);
+        CHECK(result.output[3] == 2);
+        CHECK(result.input_gradient == std::vector<float>{1, 0, 3, 0, 0, 2, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0});
+    }
+}
+
+TEST_CASE("dense") {
+    dense<Dense<1>>(1);
+    dense<Dense<1>>(37);
+    dense<Dense<10>>(128);
+    dense<Dense<10, false>>(33);
+    dense<Dense<64>>(100);
+    dense<Dense<70>>(520);
+    dense<Dense<130>>(1100);
+    dense<Dense<3>>(2050);
+}
+
+#if PLIMSOLL_WITH_ONEDNN
+
+namespace {
+
+template <class K>
+void check_limits(Site site, bool fast) {
+    INFO(name_of(site), " images ", site.images);
+    const K kernel(site, Team(1));
+    const Needs used = kernel.used(), needs = K::needs(site);
+    CHECK(used.packed <= needs.packed);
+    CHECK(used.partial <= needs.partial);
+    CHECK(used.scratch <= needs.scratch);
+    if (!fast) return;
+    for (const std::string_view name : kernel.implementations()) CHECK(!name.empty());
+}
+
+} // namespace
+
+TEST_CASE("what oneDNN takes stays within the limits") {
+    bool fast = std::getenv("DNNL_MAX_CPU_ISA") == nullptr;
+#if defined(__x86_64__)
+    fast = fast && __builtin_cpu_supports("avx2");
+#else
+    fast = false;
+#endif
+    Site site = channels_last<Conv2d<32, 3>>({24, 22, 3});
+    for (const int images : {1, 4})
+        for (const int channels : {1, 3, 8, 17, 32, 64})
+            for (const int filters : {1, 5, 16, 48, 64, 80, 100})
+                for (const int kernel : {1, 3, 5})
+                    for (const int stride : {1, 2}) {
+                        if (kernel == 5 && (channels > 32 || filters > 64)) continue;
+                        site.images = images;
+                        site.facts.window = {kernel, stride, kernel / 2};
+                        site.input.channels = channels;
+                        site.output = {site.facts.window.output(24), site.facts.window.output(22), filters};
+                        site.facts.parameters[0].shape = {filters, channels, kernel, kernel};
+                        site.facts.parameters[1].shape = {filters};
+                        site.input_layout = Layout::channels_last(site.input);
+                        site.output_layout = Layout::channels_last(site.output);
+                        check_limits<ConvolutionKernel>(site, fast);
+                    }
+    Site dense = channels_last<Dense<64>>({1, 1, 64});
+    for (const int images : {1, 2, 17, 32, 128, 500, 1024})
+        for (const int inputs : {1, 3, 64, 512, 1024, 1537, 6272})
+            for (const int outputs : {1, 2, 10, 64, 512, 1000}) {
+                dense.images = images;
+                dense.input.channels = inputs;
+                dense.output.channels = outputs;
+                check_limits<DenseKernel>(dense, fast);
+            }
+}
+
+TEST_CASE("a failing library call names the call, the place and the reason") {
+    CHECK_THROWS_WITH_AS(detail::onednn::check(dnnl_invalid_arguments, "dnnl_memory_create", "Conv2d 3x3x3"),
+                         "oneDNN's dnnl_memory_create failed (invalid arguments, status 2) for Conv2d 3x3x3",
+                         device_error);
+}
+
+#endif
