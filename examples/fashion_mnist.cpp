@@ -8,10 +8,8 @@
 
 using namespace plimsoll;
 
-using Net = Sequential<Image<28, 28, 1>,
-                       Conv2d<32, 3, 1, 1>, Relu, MaxPool<2>,
-                       Conv2d<64, 3, 1, 1>, Relu, MaxPool<2>,
-                       Flatten, Dropout<0.25_p>, Dense<128>, Relu, Dense<10>>;
+using Net = Sequential<Image<28, 28, 1>, Conv2d<32, 3, 1, 1>, Relu, MaxPool<2>, Conv2d<64, 3, 1, 1>, Relu,
+                       MaxPool<2>, Flatten, Dropout<0.25_p>, Dense<128>, Relu, Dense<10>>;
 using Job = Trainer<Net, InMemory<u8>, Float, Host>;
 
 constexpr Settings defaults{.batch = 64, .budget = 32_MiB, .seed = 1};
@@ -20,20 +18,27 @@ static_assert(fits<Job, defaults>); // out of memory is a compile error
 int main(int argc, char** argv) try {
     int epochs = 3;
     Settings settings = defaults;
-    std::string budget = "32MiB", data = "/usr/share/datasets/fashion-mnist", weights = "fashion_mnist.safetensors";
+    std::string budget = "32MiB", data = "/usr/share/datasets/fashion-mnist",
+                weights = "fashion_mnist.safetensors";
     CLI::App app{"Trains a convolutional network on Fashion-MNIST (Debian's package dataset-fashion-mnist)."};
-    app.add_option("--epochs", epochs, "times all training pictures are seen")->capture_default_str()->check(CLI::NonNegativeNumber);
+    app.add_option("--epochs", epochs, "times all training pictures are seen")
+        ->capture_default_str()
+        ->check(CLI::NonNegativeNumber);
     app.add_option("--batch", settings.batch, "pictures an optimizer step")->capture_default_str();
-    app.add_option("--budget", budget, "bytes of the one allocation, as in 2.7GB or 500MiB")->capture_default_str();
+    app.add_option("--budget", budget, "bytes of the one allocation, as in 2.7GB or 500MiB")
+        ->capture_default_str();
     app.add_option("--seed", settings.seed, "of initial weights, order and dropout")->capture_default_str();
-    app.add_option("--threads", settings.threads, "threads; 0 for all this process may use; results do not depend on it")->capture_default_str();
+    app.add_option("--threads", settings.threads,
+                   "threads; 0 for all this process may use; results do not depend on it")
+        ->capture_default_str();
     app.add_option("--data", data, "folder of the four IDX files")->capture_default_str();
     app.add_option("--weights", weights, "where to save the weights (safetensors)")->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     settings.budget = parse_bytes(budget);
 
     InMemory<u8> train{data + "/train"}, test{data + "/t10k"};
-    train.set_class_names({"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"});
+    train.set_class_names({"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt",
+                           "Sneaker", "Bag", "Ankle boot"});
     Job job{train, settings};
     std::cout << summary<Net>() << '\n' << job.plan() << '\n' << std::flush;
 

@@ -122,7 +122,10 @@ class Executor {
     void run_sliced(const Stage& stage, const MicroBatch& batch) {
         const int slices = (batch.count + stage.slice - 1) / stage.slice;
         const int lanes = std::min<int>(plan_.shipment.lanes, slices);
-        device_.for_lanes(lanes, [&](int lane, int worker) {
+        // Buffers belong to workers; where the device has more of them than the plan, to lanes.
+        const bool by_lane = device_.workers() > plan_.shipment.workers;
+        device_.for_lanes(lanes, [&](int lane, int thread) {
+            const int worker = by_lane ? lane : thread;
             for (int slice = lane; slice < slices; slice += lanes) {
                 const int image = slice * stage.slice;
                 for (const Step& step : steps(stage)) {

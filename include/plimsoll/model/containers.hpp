@@ -137,8 +137,20 @@ struct Walk<Sequential<Layers...>, In> {
 
 /// Named for the error message: shows what both paths of a Residual return.
 template <int BodyHeight, int BodyWidth, int BodyChannels, int SkipHeight, int SkipWidth, int SkipChannels>
-inline constexpr bool paths_agree =
-    BodyHeight == SkipHeight&& BodyWidth == SkipWidth&& BodyChannels == SkipChannels;
+struct residual_paths {
+    static_assert(BodyHeight == SkipHeight && BodyWidth == SkipWidth && BodyChannels == SkipChannels,
+                  "plimsoll: the body and the skip path of a Residual return different shapes <body height, "
+                  "width, channels, skip height, width, channels>: give it a projection, Residual<Body, Skip>");
+    static constexpr bool agree = true;
+};
+
+template <Shape Body, Shape Skip>
+constexpr bool paths_agree() {
+    if constexpr (has_size(Body) && has_size(Skip)) // else a layer of theirs has been refused already
+        return residual_paths<Body.height, Body.width, Body.channels, Skip.height, Skip.width,
+                              Skip.channels>::agree;
+    return true;
+}
 
 template <class Body, class Skip, Shape In>
 struct Walk<Residual<Body, Skip>, In> {
@@ -146,11 +158,7 @@ struct Walk<Residual<Body, Skip>, In> {
     using SkipWalk = Walk<Skip, In>;
     static constexpr Shape output = BodyWalk::output;
     static constexpr int nodes = BodyWalk::nodes + SkipWalk::nodes + 1;
-    static_assert(
-        paths_agree<output.height, output.width, output.channels, SkipWalk::output.height,
-                    SkipWalk::output.width, SkipWalk::output.channels>,
-        "plimsoll: the body and the skip path of a Residual return different shapes <body height, "
-        "width, channels, skip height, width, channels>: give it a projection, Residual<Body, Skip>");
+    static_assert(paths_agree<output, SkipWalk::output>());
     template <class Visitor>
     static constexpr int run(Visitor& visitor, Path path, int input) {
         const int body = BodyWalk::run(visitor, path.then(Path::body), input);

@@ -76,11 +76,20 @@ concept elementwise = layer<Layer> && requires {
 
 namespace detail {
 
+constexpr bool has_size(Shape shape) { return shape.height > 0 && shape.width > 0 && shape.channels > 0; }
+
+/// Empty for a type that is no layer, and behind a layer that has been refused: one mistake, one message.
+template <class Layer, Shape In>
+constexpr Facts facts_at() {
+    if constexpr (layer_has_facts<Layer> && has_size(In))
+        return Layer::facts(In);
+    else
+        return {};
+}
+
 /// Named for the error message: shows the layer and the input it cannot take.
 template <class Layer, int Height, int Width, int Channels>
-inline constexpr bool layer_fits_input = Layer::facts({Height, Width, Channels}).output.height > 0 &&
-                                         Layer::facts({Height, Width, Channels}).output.width > 0 &&
-                                         Layer::facts({Height, Width, Channels}).output.channels > 0;
+inline constexpr bool layer_fits_input = has_size(facts_at<Layer, Shape{Height, Width, Channels}>().output);
 
 } // namespace detail
 
@@ -90,11 +99,12 @@ struct Placed {
     static_assert(layer_has_facts<Layer>,
                   "plimsoll: a layer needs a fact sheet: static constexpr Facts facts(Shape in)");
     static_assert(
-        detail::layer_fits_input<Layer, In.height, In.width, In.channels>,
+        !layer_has_facts<Layer> || !detail::has_size(In) ||
+            detail::layer_fits_input<Layer, In.height, In.width, In.channels>,
         "plimsoll: this layer has no output for its input <layer, height, width, channels>: a window "
         "larger than the padded picture, Dense without Flatten before it, or a fact sheet that "
         "leaves out the output's size");
-    static constexpr Facts facts = Layer::facts(In);
+    static constexpr Facts facts = detail::facts_at<Layer, In>();
 };
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

@@ -136,10 +136,24 @@ concept row_loss = layer<Loss> &&
     Loss::probabilities(logits, out, classes);
 };
 
+namespace detail {
+
+/// Any loss where there is no model to ask: that it is none is for check_model to say.
+template <class Model>
+struct DefaultLossOf {
+    using type = BinaryCrossEntropy;
+};
+template <model Model>
+struct DefaultLossOf<Model> {
+    using type =
+        std::conditional_t<output_shape<Model>.channels == 1, BinaryCrossEntropy, SoftmaxCrossEntropy<>>;
+};
+
+} // namespace detail
+
 /// The loss that follows from a model's output: binary for one output, softmax for more.
 template <class Model>
-using DefaultLoss =
-    std::conditional_t<output_shape<Model>.channels == 1, BinaryCrossEntropy, SoftmaxCrossEntropy<>>;
+using DefaultLoss = typename detail::DefaultLossOf<Model>::type;
 
 /// How a model must end to tell `classes` classes apart.
 inline std::string classes_advice(int classes) {
@@ -161,13 +175,18 @@ constexpr void check_loss() {
     static_assert(row_loss<Loss>,
                   "plimsoll: a Loss needs facts, fits, classes, loss, gradient and probabilities, "
                   "as SoftmaxCrossEntropy has them");
-    constexpr Shape out = output_shape<Model>;
-    static_assert(out.is_vector(), "plimsoll: the model ends in a picture: end it with Flatten or "
-                                   "GlobalAveragePool and Dense<classes>");
-    static_assert(
-        detail::loss_fits_outputs<Loss, out.height, out.width, out.channels>,
-        "plimsoll: this loss cannot follow this model's outputs <loss, height, width, outputs>: softmax "
-        "takes two or more outputs, binary cross-entropy one");
+    if constexpr (model<Model> && row_loss<Loss>) { // else the mistake has been named
+        constexpr Shape out = output_shape<Model>;
+        constexpr bool sound = detail::has_size(out);
+        static_assert(!sound || out.is_vector(),
+                      "plimsoll: the model ends in a picture: end it with Flatten or GlobalAveragePool and "
+                      "Dense<classes>");
+        static_assert(
+            !sound || !out.is_vector() ||
+                detail::loss_fits_outputs<Loss, out.height, out.width, out.channels>,
+            "plimsoll: this loss cannot follow this model's outputs <loss, height, width, outputs>: softmax "
+            "takes two or more outputs, binary cross-entropy one");
+    }
 }
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

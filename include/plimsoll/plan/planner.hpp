@@ -19,7 +19,7 @@ struct Request {
     int ring_slots = 1;
     int pixel_bytes = 1;
     int storage_bytes = 4; ///< of an activation
-    bool training = true;   ///< false: forward only, no gradients
+    bool training = true;  ///< false: forward only, no gradients
     int optimizer_states = 0;
     int layout_block = 0; ///< channels in oneDNN's blocked layout on this processor; 0: channels last
     std::int64_t slice_bytes = std::int64_t{2} << 20; ///< slice buffers of a worker aimed at: its L2 cache
@@ -51,7 +51,10 @@ template <int Nodes>
 class Planner {
   public:
     constexpr Planner(const Graph<Nodes>& graph, const Request& request, const NeedsFunction* needs)
-        : graph_(graph), request_(request), needs_(needs), flow_(graph, request.layout_block, request.training) {
+        : graph_(graph),
+          request_(request),
+          needs_(needs),
+          flow_(graph, request.layout_block, request.training) {
         for (int v = 0; v < max_values; ++v)
             activation_part_[v] = gradient_part_[v] = local_activation_[v] = local_gradient_[v] = -1;
     }
@@ -191,10 +194,21 @@ class Planner {
         step.saved = node_part(saved_, Role::saved, Extent::batch, n, at.saved_bytes);
         step.statistics = node_part(statistics_, Role::statistics, Extent::once, n, at.statistics_bytes);
         if (packed_[n] >= 0) step.packed = packed_[n];
-        if (asks(n, &Needs::scratch))
-            step.scratch = sliced()
-                               ? local_part(Role::workspace, n, 0)
-                               : add_part(Role::workspace, Extent::once, n, 0, stage_index(), stage_index());
+        add_scratch(step);
+    }
+    constexpr void add_scratch(Step& step) {
+        if (!asks(step.node, &Needs::scratch)) return;
+        step.scratch =
+            sliced() ? local_part(Role::workspace, step.node, 0)
+                     : add_part(Role::workspace, Extent::once, step.node, 0, stage_index(), stage_index());
+    }
+    /// A batch phase outside the passes' order: copies of weights, sums of partials.
+    constexpr void push_batch_phase(Step step, bool training_only) {
+        begin_stage(false, training_only);
+        if (step.partial >= 0) touch(step.partial);
+        add_scratch(step);
+        push_step(step);
+        end_stage();
     }
     constexpr void push_forward(int n) {
         const Node& node = graph_.nodes[n];
@@ -253,9 +267,8 @@ class Planner {
         for (int n = 0; n < graph_.nodes.size(); ++n) {
             saved_[n] = statistics_[n] = packed_[n] = partial_[n] = -1;
             if (!asks(n, &Needs::packed)) continue;
-            begin_stage(false, false);
             packed_[n] = add_part(Role::packed, Extent::once, n, 1, 0, forever_);
-            push_step({.phase = Phase::pack, .node = n, .packed = packed_[n]});
+            push_batch_phase({.phase = Phase::pack, .node = n, .packed = packed_[n]}, false);
         }
         for (int n = 0; n < graph_.nodes.size();) {
             const int segment = flow_.forward_segment[n];
@@ -279,14 +292,10 @@ class Planner {
                 if (flow_.has_backward(k)) push_backward(k);
             end_stage();
             for (int k = from; k > to; --k)
-                if (partial_[k] >= 0) {
-                    begin_stage(false, true);
-                    push_step({.phase = Phase::reduce,
-                               .node = k,
-                               .packed = packed_[k],
-                               .partial = touch(partial_[k])});
-                    end_stage();
-                }
+                if (partial_[k] >= 0)
+                    push_batch_phase(
+                        {.phase = Phase::reduce, .node = k, .packed = packed_[k], .partial = partial_[k]},
+                        true);
         }
     }
 
@@ -372,7 +381,8 @@ class Planner {
             if (step.partial >= 0)
                 plan_.parts[step.partial].unit = needs(step.node, images).partial * request_.lanes;
             if (step.scratch >= 0 && plan_.parts[step.scratch].extent == Extent::once)
-                plan_.parts[step.scratch].unit = needs(step.node, images).scratch * request_.lanes;
+                plan_.parts[step.scratch].unit =
+                    needs(step.node, images).scratch * (facts(step.node).whole_batch ? request_.lanes : 1);
         }
         for (Part& part : plan_.parts)
             if (part.extent != Extent::slice)

@@ -58,7 +58,8 @@ inline void store(float& to, double value, bool add) {
 }
 
 /// to[i] (+)= the sum of every lane's from[i], in lane order. \param stride bytes from lane to lane.
-inline void sum_lanes(float* to, const void* from, std::int64_t count, std::int64_t stride, int lanes, bool add) {
+inline void sum_lanes(float* to, const void* from, std::int64_t count, std::int64_t stride, int lanes,
+                      bool add) {
     for (std::int64_t i = 0; i < count; ++i) {
         double sum = 0;
         for (int lane = 0; lane < lanes; ++lane)
@@ -69,8 +70,8 @@ inline void sum_lanes(float* to, const void* from, std::int64_t count, std::int6
 
 } // namespace detail
 
-/// Convolution. A lane's partial: weight gradient (F, C, K, K), then from the next multiple of 64 bytes on the
-/// bias gradient (F).
+/// Convolution. A lane's partial: weight gradient (F, C, K, K), then from the next multiple of 64 bytes on
+/// the bias gradient (F).
 class LoopConvolution : public NodeKernel {
   public:
     LoopConvolution(const Site& site, const Team&) : site_(site) {}
@@ -135,7 +136,8 @@ class LoopConvolution : public NodeKernel {
             double sum = 0;
             for (int n = 0; n < call.count; ++n)
                 for (int oy = 0; oy < site_.output.height; ++oy)
-                    for (int ox = 0; ox < site_.output.width; ++ox) sum += static_cast<double>(dy(n, oy, ox, f));
+                    for (int ox = 0; ox < site_.output.width; ++ox)
+                        sum += static_cast<double>(dy(n, oy, ox, f));
             detail::store(bias[f], sum, call.accumulate);
         }
     }
@@ -157,7 +159,8 @@ class LoopConvolution : public NodeKernel {
                                 if (oy % window.stride != 0 || ox % window.stride != 0) continue;
                                 if (!dy.contains(oy / window.stride, ox / window.stride)) continue;
                                 for (int f = 0; f < site_.output.channels; ++f)
-                                    sum += static_cast<double>(dy(n, oy / window.stride, ox / window.stride, f)) *
+                                    sum += static_cast<double>(
+                                               dy(n, oy / window.stride, ox / window.stride, f)) *
                                            weight[weight_index(f, c, ky, kx)];
                             }
                         dx(n, iy, ix, c) = static_cast<float>(sum);
@@ -165,8 +168,8 @@ class LoopConvolution : public NodeKernel {
     }
 
     void reduce(const Call& call, int lanes) override {
-        detail::sum_lanes(call.gradients[0], call.partial, site_.facts.parameters[0].size(), call.partial_stride,
-                          lanes, call.accumulate);
+        detail::sum_lanes(call.gradients[0], call.partial, site_.facts.parameters[0].size(),
+                          call.partial_stride, lanes, call.accumulate);
         if (has_bias())
             detail::sum_lanes(call.gradients[1], detail::floats_at(call.partial, bias_offset()),
                               site_.output.channels, call.partial_stride, lanes, call.accumulate);
@@ -239,7 +242,8 @@ class LoopPool : public NodeKernel {
   private:
     [[nodiscard]] int area() const { return site_.facts.window.kernel * site_.facts.window.kernel; }
 
-    /// f(n, oy, ox, c, taps) for every output; taps(g) calls g(iy, ix, position) for every input of its window.
+    /// f(n, oy, ox, c, taps) for every output; taps(g) calls g(iy, ix, position) for every input of its
+    /// window.
     template <class F>
     void for_windows(int count, F f) const {
         const Window window = site_.facts.window;
@@ -273,7 +277,8 @@ class LoopGlobalAveragePool : public NodeKernel {
             for (int c = 0; c < site_.input.channels; ++c) {
                 double sum = 0;
                 for (int iy = 0; iy < site_.input.height; ++iy)
-                    for (int ix = 0; ix < site_.input.width; ++ix) sum += static_cast<double>(x(n, iy, ix, c));
+                    for (int ix = 0; ix < site_.input.width; ++ix)
+                        sum += static_cast<double>(x(n, iy, ix, c));
                 y(n, 0, 0, c) = static_cast<float>(sum / static_cast<double>(site_.input.pixels()));
             }
     }
@@ -296,7 +301,9 @@ class LoopGlobalAveragePool : public NodeKernel {
 class LoopDense : public NodeKernel {
   public:
     LoopDense(const Site& site, const Team&)
-        : inputs_(site.input.channels), outputs_(site.output.channels), input_gradient_(site.input_gradient),
+        : inputs_(site.input.channels),
+          outputs_(site.output.channels),
+          input_gradient_(site.input_gradient),
           bias_(site.facts.parameters.size() > 1) {}
     static constexpr Needs needs(const Site&) { return {}; }
 

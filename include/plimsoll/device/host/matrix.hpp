@@ -12,9 +12,10 @@
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
-/// y = x W^T + b over a whole micro-batch, in blocks that depend on the shape alone, each by one thread: forward and
-/// weight gradient over blocks of outputs, the input gradient over blocks of inputs. The library's fast products
-/// take dense matrices only, so what is a part of a matrix passes through a small tile in scratch.
+/// y = x W^T + b over a whole micro-batch, in blocks that depend on the shape alone, each by one thread:
+/// forward and weight gradient over blocks of outputs, the input gradient over blocks of inputs. The
+/// library's fast products take dense matrices only, so what is a part of a matrix passes through a small
+/// tile in scratch.
 class DenseKernel : public NodeKernel {
   public:
     DenseKernel(const Site& site, const Team& team);
@@ -42,19 +43,29 @@ class DenseKernel : public NodeKernel {
         bool input_gradient;
 
         explicit constexpr Limits(const Site& site)
-            : images(site.images), inputs(site.input.channels), outputs(site.output.channels),
+            : images(site.images),
+              inputs(site.input.channels),
+              outputs(site.output.channels),
               input_gradient(site.input_gradient) {}
 
         /// Outputs of a block.
-        [[nodiscard]] constexpr std::int64_t output_block() const { return std::min<std::int64_t>(outputs, 64); }
+        [[nodiscard]] constexpr std::int64_t output_block() const {
+            return std::min<std::int64_t>(outputs, 64);
+        }
         /// Inputs of a block: its tile of the weights stays in a core's cache.
         [[nodiscard]] constexpr std::int64_t input_block() const {
             const std::int64_t fitting = 65536 / outputs / 16 * 16;
             return std::min(inputs, std::clamp<std::int64_t>(fitting, 16, 512));
         }
-        [[nodiscard]] constexpr std::int64_t output_tile() const { return detail::aligned(4 * images * output_block()); }
-        [[nodiscard]] constexpr std::int64_t weight_tile() const { return detail::aligned(4 * outputs * input_block()); }
-        [[nodiscard]] constexpr std::int64_t input_tile() const { return detail::aligned(4 * images * input_block()); }
+        [[nodiscard]] constexpr std::int64_t output_tile() const {
+            return detail::aligned(4 * images * output_block());
+        }
+        [[nodiscard]] constexpr std::int64_t weight_tile() const {
+            return detail::aligned(4 * outputs * input_block());
+        }
+        [[nodiscard]] constexpr std::int64_t input_tile() const {
+            return detail::aligned(4 * images * input_block());
+        }
         /// Of the library, for a product that sums over `terms`: up to 1,024 rows of 64 packed columns.
         [[nodiscard]] static constexpr std::int64_t workspace(std::int64_t terms) {
             return 4096 + 256 * std::min<std::int64_t>((terms + 15) / 16 * 16, 1024);
@@ -99,8 +110,8 @@ class DenseKernel : public NodeKernel {
 };
 
 template <class Shapes>
-void DenseKernel::make(Blocks& blocks, std::int64_t items, std::int64_t block, std::int64_t tiles, std::int64_t terms,
-                       bool add, Shapes shapes, const std::string& where) {
+void DenseKernel::make(Blocks& blocks, std::int64_t items, std::int64_t block, std::int64_t tiles,
+                       std::int64_t terms, bool add, Shapes shapes, const std::string& where) {
     blocks.items = items;
     blocks.block = block;
     for (const int kind : {0, 1}) {
@@ -116,33 +127,40 @@ void DenseKernel::make(Blocks& blocks, std::int64_t items, std::int64_t block, s
         blocks.of[kind] = std::move(made);
         for (int worker = 0; worker < team_.threads(); ++worker)
             blocks.operands[kind].emplace_back(
-                blocks.of[kind], std::initializer_list<Operands::Operand>{
-                                     {DNNL_ARG_SRC, of[0]}, {DNNL_ARG_WEIGHTS, of[1]}, {DNNL_ARG_DST, of[2]}});
+                blocks.of[kind], std::initializer_list<Operands::Operand>{{DNNL_ARG_SRC, of[0]},
+                                                                          {DNNL_ARG_WEIGHTS, of[1]},
+                                                                          {DNNL_ARG_DST, of[2]}});
     }
 }
 
 inline DenseKernel::DenseKernel(const Site& site, const Team& team)
-    : limits_(site), loops_(site, team), team_(std::min(team.threads(), std::max(site.lanes, 1))),
+    : limits_(site),
+      loops_(site, team),
+      team_(std::min(team.threads(), std::max(site.lanes, 1))),
       bias_(site.facts.parameters.size() > 1) {
     using detail::onednn::matrix;
-    const std::string where = text(site.facts.name, " ", to_string(site.input), " to ", to_string(site.output), ", ",
-                                   site.images, " images, node ", site.node);
+    const std::string where = text(site.facts.name, " ", to_string(site.input), " to ",
+                                   to_string(site.output), ", ", site.images, " images, node ", site.node);
     const std::int64_t n = limits_.images, k = limits_.inputs, f = limits_.outputs;
     const std::int64_t block = limits_.output_block();
-    make(forward_, f, block, limits_.output_tile(), k, false, [&](std::int64_t size) {
-        return std::array{matrix(n, k), matrix(k, size, true), matrix(n, size)}; // y tile = x (W block)^T
-    }, where);
+    make(
+        forward_, f, block, limits_.output_tile(), k, false,
+        [&](std::int64_t size) {
+            return std::array{matrix(n, k), matrix(k, size, true), matrix(n, size)}; // y tile = x (W block)^T
+        },
+        where);
     const auto outer = [&](std::int64_t size) {
         return std::array{matrix(size, n), matrix(n, k), matrix(size, k)}; // dW block = (dy block)^T x
     };
     make(weight_gradient_, f, block, limits_.output_tile(), n, false, outer, where);
     make(weight_gradient_sum_, f, block, limits_.output_tile(), n, true, outer, where);
     if (!site.input_gradient) return;
-    make(input_gradient_, k, limits_.input_block(), limits_.weight_tile() + limits_.input_tile(), f, false,
-         [&](std::int64_t size) {
-             return std::array{matrix(n, f), matrix(f, size), matrix(n, size)}; // dx tile = dy (W tile)
-         },
-         where);
+    make(
+        input_gradient_, k, limits_.input_block(), limits_.weight_tile() + limits_.input_tile(), f, false,
+        [&](std::int64_t size) {
+            return std::array{matrix(n, f), matrix(f, size), matrix(n, size)}; // dx tile = dy (W tile)
+        },
+        where);
 }
 
 inline void DenseKernel::forward(const Call& call) {
@@ -156,7 +174,8 @@ inline void DenseKernel::forward(const Call& call) {
         const float* bias = bias_ ? call.parameters[1] + first : nullptr; // (size)
         for (std::int64_t n = 0; n < call.count; ++n) {
             float* y = static_cast<float*>(call.output) + n * limits_.outputs + first; // (size)
-            for (std::int64_t f = 0; f < size; ++f) y[f] = tile[n * size + f] + (bias == nullptr ? 0.0f : bias[f]);
+            for (std::int64_t f = 0; f < size; ++f)
+                y[f] = tile[n * size + f] + (bias == nullptr ? 0.0f : bias[f]);
         }
     });
 }
@@ -197,14 +216,15 @@ inline void DenseKernel::input_gradient(const Call& call) {
     team_.parallel(input_gradient_.count(), [&](int task, int worker) {
         const std::int64_t first = task * input_gradient_.block, size = input_gradient_.size(task);
         const auto row_bytes = static_cast<std::size_t>(size) * sizeof(float);
-        auto* weights = static_cast<float*>(scratch_of(call, worker));       // (F, size)
-        float* tile = detail::floats_at(weights, limits_.weight_tile());     // (N, size)
+        auto* weights = static_cast<float*>(scratch_of(call, worker));   // (F, size)
+        float* tile = detail::floats_at(weights, limits_.weight_tile()); // (N, size)
         for (std::int64_t f = 0; f < outputs; ++f)
             std::memcpy(weights + f * size, call.parameters[0] + f * inputs + first, row_bytes);
         input_gradient_.for_task(task, worker)
             .run({call.output_gradient, weights, tile}, detail::floats_at(tile, limits_.input_tile()));
         for (std::int64_t n = 0; n < call.count; ++n)
-            std::memcpy(static_cast<float*>(call.input_gradient) + n * inputs + first, tile + n * size, row_bytes);
+            std::memcpy(static_cast<float*>(call.input_gradient) + n * inputs + first, tile + n * size,
+                        row_bytes);
     });
 }
 

@@ -27,18 +27,26 @@ inline void check(dnnl_status_t status, std::string_view call, const std::string
                                     : status == dnnl_unimplemented     ? "not implemented"
                                     : status == dnnl_runtime_error     ? "run-time error"
                                                                        : "other";
-    throw device_error(text("oneDNN's ", call, " failed (", reason, ", status ", static_cast<int>(status), ") for ",
-                            where));
+    throw device_error(
+        text("oneDNN's ", call, " failed (", reason, ", status ", static_cast<int>(status), ") for ", where));
 }
 
 struct Destroy {
     void operator()(dnnl_engine_t engine) const { static_cast<void>(dnnl_engine_destroy(engine)); }
     void operator()(dnnl_stream_t stream) const { static_cast<void>(dnnl_stream_destroy(stream)); }
     void operator()(dnnl_memory_t memory) const { static_cast<void>(dnnl_memory_destroy(memory)); }
-    void operator()(dnnl_primitive_t primitive) const { static_cast<void>(dnnl_primitive_destroy(primitive)); }
-    void operator()(dnnl_primitive_desc_t desc) const { static_cast<void>(dnnl_primitive_desc_destroy(desc)); }
-    void operator()(dnnl_primitive_attr_t attr) const { static_cast<void>(dnnl_primitive_attr_destroy(attr)); }
-    void operator()(dnnl_post_ops_t operations) const { static_cast<void>(dnnl_post_ops_destroy(operations)); }
+    void operator()(dnnl_primitive_t primitive) const {
+        static_cast<void>(dnnl_primitive_destroy(primitive));
+    }
+    void operator()(dnnl_primitive_desc_t desc) const {
+        static_cast<void>(dnnl_primitive_desc_destroy(desc));
+    }
+    void operator()(dnnl_primitive_attr_t attr) const {
+        static_cast<void>(dnnl_primitive_attr_destroy(attr));
+    }
+    void operator()(dnnl_post_ops_t operations) const {
+        static_cast<void>(dnnl_post_ops_destroy(operations));
+    }
 };
 template <class Handle>
 using Owned = std::unique_ptr<std::remove_pointer_t<Handle>, Destroy>;
@@ -98,13 +106,14 @@ class Primitive {
 
     /// A convolution, always by the direct algorithm: `kind` is dnnl_forward_training, dnnl_backward_data or
     /// dnnl_backward_weights. \param hint the forward one, for the backward ones.
-    static Primitive convolution(dnnl_prop_kind_t kind, const Desc& source, const Desc& weights, const Desc& bias,
-                                 const Desc& destination, const dnnl_dims_t strides, const dnnl_dims_t before,
-                                 const dnnl_dims_t after, const Primitive* hint, const std::string& where) {
+    static Primitive convolution(dnnl_prop_kind_t kind, const Desc& source, const Desc& weights,
+                                 const Desc& bias, const Desc& destination, const dnnl_dims_t strides,
+                                 const dnnl_dims_t before, const dnnl_dims_t after, const Primitive* hint,
+                                 const std::string& where) {
         return make(
             [&](dnnl_primitive_desc_t* out) {
-                return describe_convolution(out, engine(), kind, source, weights, bias, destination, strides, before,
-                                            after, attributes(where).get(),
+                return describe_convolution(out, engine(), kind, source, weights, bias, destination, strides,
+                                            before, after, attributes(where).get(),
                                             hint == nullptr ? nullptr : hint->desc_.get());
             },
             "convolution", where);
@@ -135,9 +144,7 @@ class Primitive {
     [[nodiscard]] Desc query(dnnl_query_t what) const {
         return Desc(dnnl_primitive_desc_query_md(desc_.get(), what, 0));
     }
-    [[nodiscard]] std::int64_t scratch() const {
-        return *this ? bytes(query(dnnl_query_scratchpad_md)) : 0;
-    }
+    [[nodiscard]] std::int64_t scratch() const { return *this ? bytes(query(dnnl_query_scratchpad_md)) : 0; }
     /// What the library calls its way of doing it ("jit:avx512_core"); empty where it has none.
     [[nodiscard]] std::string_view implementation() const {
         return *this ? implementation_of(desc_.get()) : std::string_view{};
@@ -152,7 +159,8 @@ class Primitive {
     }
 
     template <class Describe>
-    static Primitive make(Describe describe, std::string_view what, const std::string& where, bool plain = false) {
+    static Primitive make(Describe describe, std::string_view what, const std::string& where,
+                          bool plain = false) {
         const SingleThreaded single; // the number of threads is compiled in
         dnnl_primitive_desc_t desc = nullptr;
         const dnnl_status_t status = describe(&desc);
@@ -202,8 +210,8 @@ class Operands {
         int i = 0;
         for (const void* pointer : pointers) point(i++, pointer);
         if (scratch_ >= 0) point(scratch_, scratch);
-        check(dnnl_primitive_execute(primitive_->get(), stream_.get(), count_, arguments_.data()), "execution",
-              primitive_->where());
+        check(dnnl_primitive_execute(primitive_->get(), stream_.get(), count_, arguments_.data()),
+              "execution", primitive_->where());
         check(dnnl_stream_wait(stream_.get()), "dnnl_stream_wait", primitive_->where());
     }
 

@@ -1,6 +1,7 @@
 #pragma once
 /// \file
-/// What differs between oneDNN 2.x and 3.x, and nothing else: how a memory is described, and how a primitive is.
+/// What differs between oneDNN 2.x and 3.x, and nothing else: how a memory is described, and how a primitive
+/// is.
 
 #include <plimsoll/core/config.hpp>
 
@@ -35,7 +36,8 @@ class Desc {
         *this = Desc();
         return dnnl_memory_desc_create_with_tag(&desc_, rank, dims, type, tag);
     }
-    dnnl_status_t by_strides(int rank, const dnnl_dims_t dims, dnnl_data_type_t type, const dnnl_dims_t strides) {
+    dnnl_status_t by_strides(int rank, const dnnl_dims_t dims, dnnl_data_type_t type,
+                             const dnnl_dims_t strides) {
         *this = Desc();
         return dnnl_memory_desc_create_with_strides(&desc_, rank, dims, type, strides);
     }
@@ -46,25 +48,26 @@ class Desc {
     dnnl_memory_desc_t desc_ = nullptr;
 };
 
-inline dnnl_status_t describe_convolution(dnnl_primitive_desc_t* out, dnnl_engine_t engine, dnnl_prop_kind_t kind,
-                                          const Desc& source, const Desc& weights, const Desc& bias,
-                                          const Desc& destination, const dnnl_dims_t strides,
-                                          const dnnl_dims_t before, const dnnl_dims_t after,
-                                          const_dnnl_primitive_attr_t attributes, const_dnnl_primitive_desc_t hint) {
+inline dnnl_status_t describe_convolution(dnnl_primitive_desc_t* out, dnnl_engine_t engine,
+                                          dnnl_prop_kind_t kind, const Desc& source, const Desc& weights,
+                                          const Desc& bias, const Desc& destination,
+                                          const dnnl_dims_t strides, const dnnl_dims_t before,
+                                          const dnnl_dims_t after, const_dnnl_primitive_attr_t attributes,
+                                          const_dnnl_primitive_desc_t hint) {
     const dnnl_dims_t dilations = {0, 0};
     switch (kind) {
     case dnnl_backward_data:
         return dnnl_convolution_backward_data_primitive_desc_create(
-            out, engine, dnnl_convolution_direct, source.get(), weights.get(), destination.get(), strides, dilations,
-            before, after, hint, attributes);
+            out, engine, dnnl_convolution_direct, source.get(), weights.get(), destination.get(), strides,
+            dilations, before, after, hint, attributes);
     case dnnl_backward_weights:
         return dnnl_convolution_backward_weights_primitive_desc_create(
             out, engine, dnnl_convolution_direct, source.get(), weights.get(), bias.get(), destination.get(),
             strides, dilations, before, after, hint, attributes);
     default:
         return dnnl_convolution_forward_primitive_desc_create(
-            out, engine, kind, dnnl_convolution_direct, source.get(), weights.get(), bias.get(), destination.get(),
-            strides, dilations, before, after, attributes);
+            out, engine, kind, dnnl_convolution_direct, source.get(), weights.get(), bias.get(),
+            destination.get(), strides, dilations, before, after, attributes);
     }
 }
 
@@ -89,7 +92,8 @@ class Desc {
     dnnl_status_t by_tag(int rank, const dnnl_dims_t dims, dnnl_data_type_t type, dnnl_format_tag_t tag) {
         return dnnl_memory_desc_init_by_tag(&desc_, rank, dims, type, tag);
     }
-    dnnl_status_t by_strides(int rank, const dnnl_dims_t dims, dnnl_data_type_t type, const dnnl_dims_t strides) {
+    dnnl_status_t by_strides(int rank, const dnnl_dims_t dims, dnnl_data_type_t type,
+                             const dnnl_dims_t strides) {
         return dnnl_memory_desc_init_by_strides(&desc_, rank, dims, type, strides);
     }
     /// What the library's functions take; null for no memory.
@@ -99,27 +103,29 @@ class Desc {
     dnnl_memory_desc_t desc_{};
 };
 
-inline dnnl_status_t describe_convolution(dnnl_primitive_desc_t* out, dnnl_engine_t engine, dnnl_prop_kind_t kind,
-                                          const Desc& source, const Desc& weights, const Desc& bias,
-                                          const Desc& destination, const dnnl_dims_t strides,
-                                          const dnnl_dims_t before, const dnnl_dims_t after,
-                                          const_dnnl_primitive_attr_t attributes, const_dnnl_primitive_desc_t hint) {
+inline dnnl_status_t describe_convolution(dnnl_primitive_desc_t* out, dnnl_engine_t engine,
+                                          dnnl_prop_kind_t kind, const Desc& source, const Desc& weights,
+                                          const Desc& bias, const Desc& destination,
+                                          const dnnl_dims_t strides, const dnnl_dims_t before,
+                                          const dnnl_dims_t after, const_dnnl_primitive_attr_t attributes,
+                                          const_dnnl_primitive_desc_t hint) {
     dnnl_convolution_desc_t operation;
     dnnl_status_t status = dnnl_success;
     switch (kind) {
     case dnnl_backward_data:
         status = dnnl_convolution_backward_data_desc_init(&operation, dnnl_convolution_direct, source.get(),
-                                                          weights.get(), destination.get(), strides, before, after);
+                                                          weights.get(), destination.get(), strides, before,
+                                                          after);
         break;
     case dnnl_backward_weights:
-        status = dnnl_convolution_backward_weights_desc_init(&operation, dnnl_convolution_direct, source.get(),
-                                                             weights.get(), bias.get(), destination.get(), strides,
-                                                             before, after);
+        status = dnnl_convolution_backward_weights_desc_init(&operation, dnnl_convolution_direct,
+                                                             source.get(), weights.get(), bias.get(),
+                                                             destination.get(), strides, before, after);
         break;
     default:
         status = dnnl_convolution_forward_desc_init(&operation, kind, dnnl_convolution_direct, source.get(),
-                                                    weights.get(), bias.get(), destination.get(), strides, before,
-                                                    after);
+                                                    weights.get(), bias.get(), destination.get(), strides,
+                                                    before, after);
     }
     if (status != dnnl_success) return status;
     return dnnl_primitive_desc_create(out, &operation, attributes, engine, hint);
@@ -135,7 +141,9 @@ inline dnnl_status_t describe_product(dnnl_primitive_desc_t* out, dnnl_engine_t 
     return dnnl_primitive_desc_create(out, &operation, attributes, engine, nullptr);
 }
 
-inline dnnl_status_t append_sum(dnnl_post_ops_t operations) { return dnnl_post_ops_append_sum(operations, 1.0f); }
+inline dnnl_status_t append_sum(dnnl_post_ops_t operations) {
+    return dnnl_post_ops_append_sum(operations, 1.0f);
+}
 
 #endif
 

@@ -5,9 +5,9 @@
 #include <plimsoll/device/host/loops.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
-#include <cstring>
-#include <limits>
+#include <type_traits>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
@@ -16,14 +16,18 @@ namespace detail {
 /// One tensor of `planes` = images x channel blocks, each (H, W, block).
 struct PoolGeometry {
     Window window;
-    int height, width;         ///< of the input
-    int rows, columns;         ///< of the output
-    std::int64_t block;        ///< innermost channels
+    int height, width;  ///< of the input
+    int rows, columns;  ///< of the output
+    std::int64_t block; ///< innermost channels
     std::int64_t channel_blocks;
 
     explicit PoolGeometry(const Site& site)
-        : window(site.facts.window), height(site.input.height), width(site.input.width),
-          rows(site.output.height), columns(site.output.width), block(site.input_layout.block),
+        : window(site.facts.window),
+          height(site.input.height),
+          width(site.input.width),
+          rows(site.output.height),
+          columns(site.output.width),
+          block(site.input_layout.block),
           channel_blocks(site.input.channels / site.input_layout.block) {}
 
     [[nodiscard]] std::int64_t input_plane() const { return std::int64_t{height} * width * block; }
@@ -44,11 +48,28 @@ struct PoolGeometry {
 /// Whether `candidate` replaces `best`: the first of equals stays, and NaN passes.
 constexpr bool replaces(float candidate, float best) { return (candidate > best) | (candidate != candidate); }
 
+/// `value` or 0, without a branch: one would keep the loop around it from being vectorised.
+constexpr float only_if(bool keep, float value) {
+    return std::bit_cast<float>(std::bit_cast<std::int32_t>(value) & -std::int32_t{keep});
+}
+
+/// Calls f with the number of innermost channels, as a constant where that lets the compiler unroll.
+template <class F>
+void with_block(std::int64_t block, F f) {
+    if (block == 16)
+        f(std::integral_constant<std::int64_t, 16>{});
+    else if (block == 8)
+        f(std::integral_constant<std::int64_t, 8>{});
+    else
+        f(block);
+}
+
 /// Two rows of inputs to one row of outputs, windows of 2 x 2 side by side.
 /// \param top, below (2 * columns, block)  \param y, saved (columns, block)
-inline void max_row_2x2(const float* __restrict top, const float* __restrict below, float* __restrict y,
-                        std::uint8_t* __restrict saved, int columns, std::int64_t block) {
-    for (int column = 0; column < columns; ++column, top += 2 * block, below += 2 * block, y += block, saved += block) {
+template <class Block>
+void max_row_2x2(const float* __restrict top, const float* __restrict below, float* __restrict y,
+                 std::uint8_t* __restrict saved, int columns, Block block) {
+    for (int column = 0; column < columns; ++column) {
 #pragma omp simd
         for (std::int64_t c = 0; c < block; ++c) {
             const float second = top[c + block], third = below[c], fourth = below[c + block];
@@ -63,45 +84,73 @@ inline void max_row_2x2(const float* __restrict top, const float* __restrict bel
             y[c] = best;
             saved[c] = static_cast<std::uint8_t>(position);
         }
+        top += 2 * block, below += 2 * block, y += block, saved += block;
     }
 }
 
 /// One row of output gradients to two rows of input gradients.
-inline void scatter_row_2x2(const float* __restrict dy, const std::uint8_t* __restrict saved, float* __restrict top,
-                            float* __restrict below, int columns, std::int64_t block) {
-    for (int column = 0; column < columns; ++column, top += 2 * block, below += 2 * block, dy += block, saved += block) {
+template <class Block>
+void scatter_row_2x2(const float* __restrict dy, const std::uint8_t* __restrict saved, float* __restrict top,
+                     float* __restrict below, int columns, Block block) {
+    for (int column = 0; column < columns; ++column) {
 #pragma omp simd
         for (std::int64_t c = 0; c < block; ++c) {
             const float gradient = dy[c];
             const int position = saved[c];
-            top[c] = position == 0 ? gradient : 0.0f;
-            top[c + block] = position == 1 ? gradient : 0.0f;
-            below[c] = position == 2 ? gradient : 0.0f;
-            below[c + block] = position == 3 ? gradient : 0.0f;
+            top[c] = only_if(position == 0, gradient);
+            top[c + block] = only_if(position == 1, gradient);
+            below[c] = only_if(position == 2, gradient);
+            below[c + block] = only_if(position == 3, gradient);
         }
+        top += 2 * block, below += 2 * block, dy += block, saved += block;
     }
 }
 
+/// Channels that a general window works on at once, in local memory.
+inline constexpr std::int64_t channel_tile = 64;
+
 /// One output pixel: the largest of each channel over a window's taps.
-inline void max_pixel(const PoolGeometry& at, int row, int column, const float* x, float* __restrict y,
-                      std::uint8_t* __restrict saved) {
-    bool first = true;
-    at.for_taps(row, column, [&](std::int64_t offset, int tap) {
-        const float* __restrict in = x + offset; // (block)
-        const auto position = static_cast<std::uint8_t>(tap);
-        if (first) {
-            std::copy_n(in, at.block, y);
-            std::fill_n(saved, at.block, position);
-        } else {
+inline void max_pixel(const PoolGeometry& at, int row, int column, const float* x, float* y,
+                      std::uint8_t* saved) {
+    for (std::int64_t start = 0; start < at.block; start += channel_tile) {
+        const std::int64_t size = std::min(channel_tile, at.block - start);
+        float best[channel_tile];
+        int position[channel_tile];
+        bool first = true;
+        at.for_taps(row, column, [&](std::int64_t offset, int tap) {
+            const float* __restrict in = x + offset + start; // (size)
+            if (first) {
+                std::copy_n(in, size, best);
+                std::fill_n(position, size, tap);
+            } else {
 #pragma omp simd
-            for (std::int64_t c = 0; c < at.block; ++c) {
-                const bool better = replaces(in[c], y[c]);
-                y[c] = better ? in[c] : y[c];
-                saved[c] = better ? position : saved[c];
+                for (std::int64_t c = 0; c < size; ++c) {
+                    const bool better = replaces(in[c], best[c]);
+                    position[c] = better ? tap : position[c];
+                    best[c] = better ? in[c] : best[c];
+                }
             }
-        }
-        first = false;
-    });
+            first = false;
+        });
+        std::copy_n(best, size, y + start);
+        for (std::int64_t c = 0; c < size; ++c) saved[start + c] = static_cast<std::uint8_t>(position[c]);
+    }
+}
+
+/// One output pixel's gradient to the inputs that were largest.
+inline void scatter_pixel(const PoolGeometry& at, int row, int column, const float* dy,
+                          const std::uint8_t* saved, float* dx) {
+    for (std::int64_t start = 0; start < at.block; start += channel_tile) {
+        const std::int64_t size = std::min(channel_tile, at.block - start);
+        int position[channel_tile];
+        for (std::int64_t c = 0; c < size; ++c) position[c] = saved[start + c];
+        const float* __restrict gradient = dy + start; // (size)
+        at.for_taps(row, column, [&](std::int64_t offset, int tap) {
+            float* __restrict out = dx + offset + start; // (size)
+#pragma omp simd
+            for (std::int64_t c = 0; c < size; ++c) out[c] += only_if(position[c] == tap, gradient[c]);
+        });
+    }
 }
 
 } // namespace detail
@@ -116,14 +165,19 @@ class PoolKernel : public NodeKernel {
     void forward(const Call& call) override {
         const std::int64_t planes = call.count * at_.channel_blocks;
         for (std::int64_t plane = 0; plane < planes; ++plane) {
-            const float* x = static_cast<const float*>(call.input) + plane * at_.input_plane();    // (H, W, block)
-            float* y = static_cast<float*>(call.output) + plane * at_.output_plane();              // (H', W', block)
-            auto* saved = static_cast<std::uint8_t*>(call.saved) + plane * at_.output_plane() * (maximum_ ? 1 : 0);
+            const float* x =
+                static_cast<const float*>(call.input) + plane * at_.input_plane();    // (H, W, block)
+            float* y = static_cast<float*>(call.output) + plane * at_.output_plane(); // (H', W', block)
+            auto* saved =
+                static_cast<std::uint8_t*>(call.saved) + plane * at_.output_plane() * (maximum_ ? 1 : 0);
             for (int row = 0; row < at_.rows; ++row) {
                 if (maximum_ && tiles_) {
                     const float* top = x + std::int64_t{2} * row * at_.width * at_.block;
                     const std::int64_t to = std::int64_t{row} * at_.columns * at_.block;
-                    detail::max_row_2x2(top, top + at_.width * at_.block, y + to, saved + to, at_.columns, at_.block);
+                    detail::with_block(at_.block, [&](auto block) {
+                        detail::max_row_2x2(top, top + at_.width * block, y + to, saved + to, at_.columns,
+                                            block);
+                    });
                     continue;
                 }
                 for (int column = 0; column < at_.columns; ++column) {
@@ -142,8 +196,8 @@ class PoolKernel : public NodeKernel {
         for (std::int64_t plane = 0; plane < planes; ++plane) {
             const float* dy = static_cast<const float*>(call.output_gradient) + plane * at_.output_plane();
             float* dx = static_cast<float*>(call.input_gradient) + plane * at_.input_plane();
-            const auto* saved =
-                static_cast<const std::uint8_t*>(call.saved) + plane * at_.output_plane() * (maximum_ ? 1 : 0);
+            const auto* saved = static_cast<const std::uint8_t*>(call.saved) +
+                                plane * at_.output_plane() * (maximum_ ? 1 : 0);
             if (maximum_ && tiles_)
                 scatter_tiles(dy, saved, dx);
             else
@@ -174,7 +228,9 @@ class PoolKernel : public NodeKernel {
         for (int row = 0; row < at_.rows; ++row) {
             const std::int64_t from = std::int64_t{row} * at_.columns * at_.block;
             float* top = dx + 2 * row * line;
-            detail::scatter_row_2x2(dy + from, saved + from, top, top + line, at_.columns, at_.block);
+            detail::with_block(at_.block, [&](auto block) {
+                detail::scatter_row_2x2(dy + from, saved + from, top, top + line, at_.columns, block);
+            });
             std::fill_n(top + line - odd, odd, 0.0f);
             std::fill_n(top + 2 * line - odd, odd, 0.0f);
         }
@@ -187,18 +243,15 @@ class PoolKernel : public NodeKernel {
         for (int row = 0; row < at_.rows; ++row)
             for (int column = 0; column < at_.columns; ++column) {
                 const std::int64_t from = (std::int64_t{row} * at_.columns + column) * at_.block;
-                const float* __restrict gradient = dy + from;             // (block)
-                const std::uint8_t* __restrict positions = saved + from;  // (block)
-                at_.for_taps(row, column, [&](std::int64_t offset, int tap) {
+                if (maximum_) {
+                    detail::scatter_pixel(at_, row, column, dy + from, saved + from, dx);
+                    continue;
+                }
+                const float* __restrict gradient = dy + from; // (block)
+                at_.for_taps(row, column, [&](std::int64_t offset, int) {
                     float* __restrict out = dx + offset; // (block)
-                    if (maximum_) {
 #pragma omp simd
-                        for (std::int64_t c = 0; c < at_.block; ++c)
-                            out[c] += positions[c] == tap ? gradient[c] : 0.0f;
-                    } else {
-#pragma omp simd
-                        for (std::int64_t c = 0; c < at_.block; ++c) out[c] += gradient[c] * factor;
-                    }
+                    for (std::int64_t c = 0; c < at_.block; ++c) out[c] += gradient[c] * factor;
                 });
             }
     }
@@ -212,15 +265,17 @@ class PoolKernel : public NodeKernel {
 class GlobalAveragePoolKernel : public NodeKernel {
   public:
     GlobalAveragePoolKernel(const Site& site, const Team&)
-        : pixels_(site.input.pixels()), block_(site.input_layout.block),
+        : pixels_(site.input.pixels()),
+          block_(site.input_layout.block),
           channel_blocks_(site.input.channels / site.input_layout.block) {}
     static constexpr Needs needs(const Site&) { return {}; }
 
     void forward(const Call& call) override {
         constexpr std::int64_t tile = 64;
         for (std::int64_t plane = 0; plane < call.count * channel_blocks_; ++plane) {
-            const float* x = static_cast<const float*>(call.input) + plane * pixels_ * block_; // (H, W, block)
-            float* y = static_cast<float*>(call.output) + plane * block_;                      // (block)
+            const float* x =
+                static_cast<const float*>(call.input) + plane * pixels_ * block_; // (H, W, block)
+            float* y = static_cast<float*>(call.output) + plane * block_;         // (block)
             for (std::int64_t first = 0; first < block_; first += tile) {
                 const std::int64_t size = std::min(tile, block_ - first);
                 double sums[tile] = {};

@@ -19,9 +19,9 @@ constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
 
-/// Limits for what oneDNN takes for a convolution, from its shapes alone: measured with margin over AVX-512, AVX2
-/// and SSE4.1, kernels 1 to 7, strides 1 to 3, 1 to 1,024 channels. Where a processor's way needs more (GEMM with
-/// the whole picture unrolled), plain loops do it.
+/// Limits for what oneDNN takes for a convolution, from its shapes alone: measured with margin over AVX-512,
+/// AVX2 and SSE4.1, kernels 1 to 7, strides 1 to 3, 1 to 1,024 channels. Where a processor's way needs more
+/// (GEMM with the whole picture unrolled), plain loops do it.
 struct ConvolutionLimits {
     const Site& site;
 
@@ -36,15 +36,17 @@ struct ConvolutionLimits {
         if (filters > 64 && site.facts.window.kernel == 1) padded = std::max(padded, round_up(filters, 48));
         return weights(padded);
     }
-    [[nodiscard]] constexpr std::int64_t plain_weights() const { return weights(round_up(site.output.channels, 16)); }
+    [[nodiscard]] constexpr std::int64_t plain_weights() const {
+        return weights(round_up(site.output.channels, 16));
+    }
     [[nodiscard]] constexpr std::int64_t packed() const {
         return forward_weights() + (site.input_gradient ? plain_weights() : 0);
     }
     [[nodiscard]] constexpr std::int64_t partial() const {
         return plain_weights() + aligned(4 * std::int64_t{site.output.channels});
     }
-    /// Of the library: strided convolutions gather the pixels they read (1x1), and on AVX2 some scatter the input
-    /// gradient through a matrix of all windows.
+    /// Of the library: strided convolutions gather the pixels they read (1x1), and on AVX2 some scatter the
+    /// input gradient through a matrix of all windows.
     [[nodiscard]] constexpr std::int64_t workspace() const {
         const Window window = site.facts.window;
         std::int64_t channels = 0;
@@ -84,7 +86,8 @@ class ConvolutionKernel : public NodeKernel {
     [[nodiscard]] Needs used() const;
     /// The library's names for its ways ("jit:avx512_core"); empty where plain loops do it.
     [[nodiscard]] std::array<std::string_view, 3> implementations() const {
-        return {forward_.implementation(), weight_gradient_.implementation(), input_gradient_.implementation()};
+        return {forward_.implementation(), weight_gradient_.implementation(),
+                input_gradient_.implementation()};
     }
 
     void pack(const Call& call) override;
@@ -152,10 +155,12 @@ inline void ConvolutionKernel::make_primitives(const std::string& where) {
     const dnnl_dims_t behind = {after(site_.input.height, site_.output.height),
                                 after(site_.input.width, site_.output.width)};
     const detail::ConvolutionLimits limits{site_};
-    const auto make = [&](dnnl_prop_kind_t kind, dnnl_query_t weights, std::int64_t limit, const Primitive* hint) {
-        Primitive made = Primitive::convolution(kind, x, any, kind == dnnl_backward_data ? Desc() : bias, y, strides,
-                                                before, behind, hint, where);
-        if (made && (bytes(made.query(weights)) > limit || made.scratch() > limits.workspace())) return Primitive();
+    const auto make = [&](dnnl_prop_kind_t kind, dnnl_query_t weights, std::int64_t limit,
+                          const Primitive* hint) {
+        Primitive made = Primitive::convolution(kind, x, any, kind == dnnl_backward_data ? Desc() : bias, y,
+                                                strides, before, behind, hint, where);
+        if (made && (bytes(made.query(weights)) > limit || made.scratch() > limits.workspace()))
+            return Primitive();
         return made;
     };
     forward_ = make(dnnl_forward_training, dnnl_query_weights_md, limits.forward_weights(), nullptr);
@@ -182,7 +187,8 @@ inline void ConvolutionKernel::make_primitives(const std::string& where) {
     }
 }
 
-inline ConvolutionKernel::ConvolutionKernel(const Site& site, const Team& team) : site_(site), loops_(site, team) {
+inline ConvolutionKernel::ConvolutionKernel(const Site& site, const Team& team)
+    : site_(site), loops_(site, team) {
     const std::string where =
         text(site.facts.name, " ", to_string(site.input), " to ", to_string(site.output), ", kernel ",
              site.facts.window.kernel, ", ", site.images, " images, node ", site.node);
@@ -198,18 +204,22 @@ inline ConvolutionKernel::ConvolutionKernel(const Site& site, const Team& team) 
     workers_.resize(static_cast<std::size_t>(std::max(site.lanes, 1)));
     for (Worker& worker : workers_) {
         if (has_bias()) {
-            worker.forward = {forward_, {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_DST, y},
-                                         {DNNL_ARG_BIAS, bias}}};
-            worker.weight_gradient = {weight_gradient_, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DIFF_DST, y},
-                                                         {DNNL_ARG_DIFF_WEIGHTS, gradient},
-                                                         {DNNL_ARG_DIFF_BIAS, bias}}};
+            worker.forward = {
+                forward_,
+                {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_DST, y}, {DNNL_ARG_BIAS, bias}}};
+            worker.weight_gradient = {weight_gradient_,
+                                      {{DNNL_ARG_SRC, x},
+                                       {DNNL_ARG_DIFF_DST, y},
+                                       {DNNL_ARG_DIFF_WEIGHTS, gradient},
+                                       {DNNL_ARG_DIFF_BIAS, bias}}};
         } else {
             worker.forward = {forward_, {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_DST, y}}};
-            worker.weight_gradient = {weight_gradient_, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DIFF_DST, y},
-                                                         {DNNL_ARG_DIFF_WEIGHTS, gradient}}};
+            worker.weight_gradient = {
+                weight_gradient_,
+                {{DNNL_ARG_SRC, x}, {DNNL_ARG_DIFF_DST, y}, {DNNL_ARG_DIFF_WEIGHTS, gradient}}};
         }
-        worker.input_gradient = {input_gradient_, {{DNNL_ARG_DIFF_DST, y}, {DNNL_ARG_WEIGHTS, second},
-                                                   {DNNL_ARG_DIFF_SRC, x}}};
+        worker.input_gradient = {
+            input_gradient_, {{DNNL_ARG_DIFF_DST, y}, {DNNL_ARG_WEIGHTS, second}, {DNNL_ARG_DIFF_SRC, x}}};
     }
     const std::int64_t kernel = site.facts.window.kernel;
     const Desc plain =
@@ -233,7 +243,8 @@ inline void ConvolutionKernel::pack(const Call& call) {
     if (pack_forward_) pack_forward_operands_.run({call.parameters[0], call.packed}, call.scratch);
     if (pack_input_gradient_)
         pack_data_operands_.run(
-            {call.parameters[0], detail::floats_at(call.packed, detail::aligned(forward_bytes_))}, call.scratch);
+            {call.parameters[0], detail::floats_at(call.packed, detail::aligned(forward_bytes_))},
+            call.scratch);
 }
 
 inline void ConvolutionKernel::forward(const Call& call) {
@@ -289,8 +300,8 @@ inline void ConvolutionKernel::reduce(const Call& call, int lanes) {
         for (std::int64_t i = 0; i < gradient_bytes_ / 4; ++i) sum[i] += term[i];
     }
     if (has_bias())
-        detail::sum_lanes(call.gradients[1], detail::floats_at(call.partial, bias_offset()), site_.output.channels,
-                          call.partial_stride, lanes, call.accumulate);
+        detail::sum_lanes(call.gradients[1], detail::floats_at(call.partial, bias_offset()),
+                          site_.output.channels, call.partial_stride, lanes, call.accumulate);
     if (!call.accumulate) return unpack_operands_.run({call.partial, call.gradients[0]});
     unpack_operands_.run({call.partial, call.scratch});
     float* __restrict gradient = call.gradients[0]; // (F, C, K, K)

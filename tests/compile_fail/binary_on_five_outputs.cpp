@@ -1,0 +1,17 @@
+// Binary cross-entropy takes one number.
+// expect: plimsoll: this loss cannot follow this model's outputs <loss, height, width, outputs>: softmax takes two or more outputs, binary cross-entropy one
+// expect: 1, 1, 5>
+#include <plimsoll/plimsoll.hpp>
+#include <plimsoll/source/example_source.hpp>
+
+using namespace plimsoll;
+
+#ifdef PLIMSOLL_CONTROL
+using Net = Sequential<Image<16, 16, 1>, Flatten, Dense<1>>;
+#else
+using Net = Sequential<Image<16, 16, 1>, Flatten, Dense<5>>;
+#endif
+
+void train(const ExampleSource& source) {
+    Trainer<Net, ExampleSource, Float, Host, BinaryCrossEntropy>{source}.fit();
+}

@@ -1,0 +1,340 @@
+// Trainer and Predictor as their user meets them.
+#include "allocations.hpp"
+#include "support.hpp"
+
+#include <plimsoll/plimsoll.hpp>
+
+#include <cmath>
+#include <csignal>
+#include <limits>
+
+using namespace plimsoll;
+
+namespace {
+
+// Odd sizes, dropout, three classes; channels that no blocked layout takes.
+using Small = Sequential<Image<11, 8, 3>, Conv2d<5, 3>, Relu, MaxPool<2>, Conv2d<7, 3, 1, 1>, LeakyRelu<>,
+                         Flatten, Dropout<0.25_p>, Dense<9>, Relu, Dense<3>>;
+// Channels that oneDNN blocks, batch normalisation and a residual.
+using Wide = Sequential<Image<10, 12, 3>, Conv2d<16, 3, 1, 1, no_bias>, BatchNorm, Relu,
+                        Residual<Sequential<Conv2d<16, 3, 1, 1>, Relu, Dropout<0.1_p>>>, MaxPool<2>,
+                        Conv2d<32, 3>, Relu, AveragePool<2, 1>, GlobalAveragePool, Dense<1>>;
+template <class Net, class Pixel = u8>
+using Job = Trainer<Net, InMemory<Pixel>, Float, Host>;
+
+/// Pictures whose brightness tells their class, with noise.
+template <class Pixel = u8>
+InMemory<Pixel> pictures(Shape shape, int count, int classes, std::uint64_t seed = 7) {
+    std::vector<Pixel> images(static_cast<std::size_t>(shape.size()) * static_cast<std::size_t>(count));
+    std::vector<Label> labels(static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+        labels[i] = static_cast<Label>(i % static_cast<std::size_t>(classes));
+        for (std::size_t p = 0; p < static_cast<std::size_t>(shape.size()); ++p) {
+            const std::uint32_t noise =
+                philox({static_cast<std::uint32_t>(p), static_cast<std::uint32_t>(i), 0, 0}, seed).x >> 26;
+            const std::uint32_t level = 40 + 60 * static_cast<std::uint32_t>(labels[i]) + noise;
+            images[i * static_cast<std::size_t>(shape.size()) + p] =
+                std::is_same_v<Pixel, u8> ? static_cast<Pixel>(level)
+                                          : static_cast<Pixel>(level) / static_cast<Pixel>(255);
+        }
+    }
+    return InMemory<Pixel>(std::move(images), shape, std::move(labels), "pictures");
+}
+
+FitOptions quiet_options(int epochs) {
+    return {.epochs = epochs, .progress = false, .handle_interrupts = false};
+}
+
+/// Everything a run leaves behind, as bits.
+template <class J>
+std::vector<float> remains(J& job, const InMemory<u8>& data) {
+    std::vector<float> out;
+    const History history = job.fit(quiet_options(2), data);
+    for (const EpochRecord& epoch : history.epochs)
+        for (const double number :
+             {epoch.train.loss, epoch.train.accuracy, epoch.validation.loss, epoch.validation.accuracy})
+            out.push_back(static_cast<float>(number));
+    for (std::size_t p = 0; p < job.parameters().size(); ++p)
+        for (const float weight : job.parameter(p)) out.push_back(weight);
+    for (const float probability : job.predict(data)) out.push_back(probability);
+    return out;
+}
+
+template <class Net>
+void same_bits_for_all_thread_counts(int classes) {
+    const InMemory<u8> data = pictures(Net::input, 45, classes); // ragged: 45 = 2 x 20 + 5
+    std::vector<float> one;
+    for (const int threads : {1, 2, 3}) {
+        Job<Net> job(data, {.batch = 20, .threads = threads, .lanes = 3, .seed = 3});
+        const std::vector<float> bits = remains(job, data);
+        if (threads == 1) one = bits;
+        REQUIRE(bits.size() == one.size());
+        CHECK(std::memcmp(bits.data(), one.data(), bits.size() * sizeof(float)) == 0);
+    }
+    Job<Net> other(data, {.batch = 20, .lanes = 3, .seed = 4});
+    CHECK(remains(other, data) != one); // the comparison can fail
+}
+
+double relative_distance(const std::vector<float>& a, const std::vector<float>& b) {
+    double difference = 0, norm = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        difference += (static_cast<double>(a[i]) - b[i]) * (static_cast<double>(a[i]) - b[i]);
+        norm += static_cast<double>(b[i]) * b[i];
+    }
+    return std::sqrt(difference / (norm > 0 ? norm : 1));
+}
+
+} // namespace
+
+TEST_CASE("losses, weights and predictions are the same bits for 1, 2 and 3 threads") {
+    same_bits_for_all_thread_counts<Small>(3);
+    same_bits_for_all_thread_counts<Wide>(2);
+}
+
+TEST_CASE("training learns what can be learned, and counts a ragged last batch right") {
+    const InMemory<u8> data = pictures(Small::input, 70, 3);
+    Job<Small> job(data, {.batch = 32}, {.learning_rate = 1e-2});
+    int steps = 0;
+    std::uint64_t images = 0;
+    FitOptions options = quiet_options(30);
+    options.on_step = [&](const StepRecord& record) {
+        ++steps;
+        images += record.metrics.samples;
+        CHECK(record.step == static_cast<std::uint64_t>(steps));
+        return Control::proceed;
+    };
+    const History history = job.fit(options, data);
+    CHECK(history.epochs.size() == 30);
+    CHECK(steps == 90);
+    CHECK(images == 30 * 70);
+    CHECK(history.last().train.samples == 70);
+    CHECK(history.last().validation.accuracy > 0.95);
+    CHECK(history.last().validation.loss < history.epochs.front().validation.loss / 2);
+    CHECK(job.evaluate(data).accuracy == history.last().validation.accuracy);
+}
+
+TEST_CASE("a batch larger than the data set is one ragged batch") {
+    const InMemory<u8> data = pictures(Small::input, 6, 3);
+    Job<Small> job(data, {.batch = 50});
+    FitOptions options = quiet_options(1);
+    std::vector<std::uint64_t> counts;
+    options.on_step = [&](const StepRecord& record) {
+        counts.push_back(record.metrics.samples);
+        return Control::proceed;
+    };
+    job.fit(options);
+    CHECK(counts == std::vector<std::uint64_t>{6});
+}
+
+TEST_CASE("micro-batches, lanes and ragged tails leave the gradient as it is") {
+    using Net = Sequential<Image<11, 8, 3>, Conv2d<16, 3>, Relu, MaxPool<2>, Conv2d<16, 3, 1, 1>, Relu,
+                           Flatten, Dense<3>>;
+    for (const int count : {1, 5, 13, 24}) {
+        const InMemory<u8> data = pictures(Net::input, count, 3);
+        std::vector<u8> images(static_cast<std::size_t>(Net::input.size()) * static_cast<std::size_t>(count));
+        std::vector<Label> labels(static_cast<std::size_t>(count));
+        std::vector<std::uint64_t> samples(labels.size());
+        for (std::size_t i = 0; i < samples.size(); ++i) samples[i] = i;
+        data.read(samples, images, labels);
+        std::vector<std::vector<float>> whole;
+        const Bytes free = peak_bytes<Job<Net>>({.batch = 24, .lanes = 1});
+        for (const Settings& settings :
+             {Settings{.batch = 24, .lanes = 1}, Settings{.batch = 24, .lanes = 8},
+              Settings{.batch = 24, .budget = free - 1_B, .lanes = 1},
+              Settings{.batch = 24,
+              .budget = {Job<Net>::Blueprint::least_bytes({.batch = 24, .lanes = 2})},
+              .lanes = 2}}) {
+            Job<Net> job(data, settings);
+            CHECK(job.peak() <= (settings.budget == all_free_memory ? 1_GiB : settings.budget));
+            job.step(images, labels);
+            for (std::size_t p = 0; p < job.parameters().size(); ++p) {
+                if (whole.size() <= p) whole.push_back(job.gradient(p));
+                CAPTURE(job.parameters()[p].name);
+                CHECK(relative_distance(job.gradient(p), whole[p]) <= 2e-5);
+            }
+        }
+    }
+}
+
+TEST_CASE("after construction a step allocates nothing of ours, and the library's few bytes are given back") {
+    const InMemory<u8> data = pictures(Wide::input, 40, 2);
+    Job<Wide> job(data, {.batch = 16});
+    job.fit(quiet_options(1)); // the first epoch may start threads
+    FitOptions options = quiet_options(1);
+    std::vector<support::Allocations> seen;
+    seen.reserve(8);
+    options.on_step = [&](const StepRecord&) {
+        seen.push_back(support::allocations());
+        return Control::proceed;
+    };
+    job.fit(options);
+    REQUIRE(seen.size() == 3);
+    for (std::size_t i = 1; i < seen.size(); ++i) {
+        CHECK(seen[i].ours == seen[i - 1].ours);
+        CHECK(seen[i].live == seen[i - 1].live);
+        const std::int64_t calls = seen[i].library - seen[i - 1].library;
+        CHECK(seen[i].library_bytes - seen[i - 1].library_bytes <= 256 * calls);
+    }
+    delete new int(1);
+    CHECK(support::allocations().ours > seen.back().ours); // the counter counts
+}
+
+TEST_CASE("callbacks stop") {
+    const InMemory<u8> data = pictures(Small::input, 30, 3);
+    Job<Small> job(data, {.batch = 10});
+    FitOptions options = quiet_options(5);
+    options.on_epoch = [](const EpochRecord& record) {
+        return record.epoch == 2 ? Control::stop : Control::proceed;
+    };
+    const History by_epoch = job.fit(options);
+    CHECK(by_epoch.epochs.size() == 2);
+    CHECK(by_epoch.stopped);
+    options = quiet_options(5);
+    options.on_step = [&](const StepRecord& record) {
+        return record.step == 8 ? Control::stop : Control::proceed;
+    };
+    const History by_step = job.fit(options);
+    CHECK(job.steps() == 8);
+    CHECK(by_step.stopped);
+    CHECK(by_step.epochs.empty());
+}
+
+TEST_CASE("Ctrl-C stops at a step and leaves usable weights") {
+    const InMemory<u8> data = pictures(Small::input, 30, 3);
+    Job<Small> job(data, {.batch = 10});
+    FitOptions options = quiet_options(5);
+    options.handle_interrupts = true;
+    options.on_step = [](const StepRecord& record) {
+        if (record.step == 4) std::raise(SIGINT);
+        return Control::proceed;
+    };
+    const History history = job.fit(options);
+    CHECK(history.interrupted);
+    CHECK(job.steps() == 4);
+    CHECK(history.epochs.size() == 1);
+    CHECK(std::isfinite(job.evaluate(data).loss));
+}
+
+TEST_CASE("weights go to a file and come back, into a trainer and into a predictor") {
+    const support::TemporaryFolder folder;
+    InMemory<u8> data = pictures(Wide::input, 20, 2);
+    data.set_class_names({"dark", "light"});
+    Job<Wide> job(data, {.batch = 8});
+    job.fit(quiet_options(2));
+    const std::string path = folder / "weights.safetensors";
+    job.save(path);
+    const std::vector<float> probabilities = job.predict(data);
+
+    Job<Wide> again(data, {.batch = 8, .seed = 99});
+    again.load(path);
+    CHECK(again.predict(data) == probabilities);
+
+    Predictor<Wide, Float, Host> predictor(path, {.batch = 8});
+    CHECK(predictor.predict(data) == probabilities);
+    CHECK(predictor.class_names() == std::vector<std::string>{"dark", "light"});
+    CHECK(predictor.peak() < job.peak());
+    for (const float probability : probabilities) CHECK((probability > 0 && probability < 1));
+
+    const SafetensorsFile file(path);
+    CHECK(file.find("0.weight") != nullptr);
+    CHECK(file.find("3.body.0.bias") != nullptr);
+    CHECK(file.find("1.running_var") != nullptr);
+    CHECK(file.metadata().at("plimsoll.class_names") == "[\"dark\",\"light\"]");
+
+    Job<Small> stranger(pictures(Small::input, 3, 3), {.batch = 3});
+    const std::vector<float> before = stranger.parameter(0);
+    const std::string refused = support::message_of<data_error>([&] { stranger.load(path); });
+    CHECK(support::contains(refused, "0.weight"));
+    CHECK(stranger.parameter(0) == before);
+}
+
+TEST_CASE("float pixels and stored pixels give the same bits") {
+    const InMemory<u8> stored = pictures<u8>(Small::input, 12, 3);
+    const InMemory<float> divided = pictures<float>(Small::input, 12, 3);
+    Job<Small, u8> a(stored, {.batch = 5});
+    Job<Small, float> b(divided, {.batch = 5});
+    a.fit(quiet_options(2));
+    b.fit(quiet_options(2));
+    for (std::size_t p = 0; p < a.parameters().size(); ++p) CHECK(a.parameter(p) == b.parameter(p));
+}
+
+TEST_CASE("bad input is refused with what was expected and what was found") {
+    using support::contains;
+    using support::message_of;
+    const InMemory<u8> data = pictures(Small::input, 10, 3);
+    SUBCASE("classes") {
+        const std::string message = message_of<data_error>([] {
+            const InMemory<u8> five = pictures(Small::input, 10, 5);
+            Job<Small> job(five);
+        });
+        CHECK(contains(message, "5 classes"));
+        CHECK(contains(message, "Dense<5>"));
+    }
+    SUBCASE("shape") {
+        const std::string message = message_of<data_error>([] {
+            const InMemory<u8> other = pictures({8, 11, 3}, 10, 3);
+            Job<Small> job(other);
+        });
+        CHECK(contains(message, "8x11x3"));
+        CHECK(contains(message, "11x8x3"));
+    }
+    SUBCASE("step") {
+        Job<Small> job(data, {.batch = 4});
+        const std::size_t image = static_cast<std::size_t>(Small::input.size());
+        const std::vector<u8> images(5 * image);
+        const std::vector<Label> labels(5);
+        CHECK(contains(message_of<argument_error>([&] { job.step(images, labels); }), "1 to 4"));
+        CHECK(contains(message_of<argument_error>([&] { job.step({}, {}); }), "1 to 4"));
+        CHECK(contains(message_of<data_error>(
+                           [&] { job.step(std::span(images).first(3 * image), std::span(labels).first(2)); }),
+                       "2 labels"));
+        const std::vector<Label> wrong{0, 3};
+        CHECK(contains(message_of<data_error>([&] { job.step(std::span(images).first(2 * image), wrong); }),
+                       "label 3"));
+        CHECK(contains(message_of<data_error>([&] { job.predict(std::span(images).first(image + 1)); }),
+                       "11x8x3"));
+        CHECK(job.steps() == 0);
+    }
+    SUBCASE("settings") {
+        CHECK(
+            contains(message_of<argument_error>([&] { Job<Small> job(data, {.batch = 0}); }), ".batch = 0"));
+        CHECK(
+            contains(message_of<argument_error>([&] { Job<Small> job(data, {.lanes = 0}); }), ".lanes = 0"));
+        CHECK(contains(message_of<argument_error>([&] { Job<Small> job(data, {.threads = -1}); }),
+                       ".threads = -1"));
+        CHECK(contains(message_of<budget_error>([&] { Job<Small> job(data, {.budget = 0_B}); }), "at least"));
+        const std::string message =
+            message_of<budget_error>([&] { Job<Small> job(data, {.budget = 1_KiB}); });
+        CHECK(contains(message, "needs at least"));
+        CHECK(contains(message, "1024 B"));
+    }
+    SUBCASE("a loss that is not finite names step and samples, and spares the weights") {
+        InMemory<float> good = pictures<float>(Small::input, 10, 3);
+        Job<Small, float> job(good, {.batch = 4});
+        std::vector<float> images(static_cast<std::size_t>(Small::input.size()) * 4, 0.5f);
+        images[static_cast<std::size_t>(Small::input.size()) * 2 + 17] =
+            std::numeric_limits<float>::quiet_NaN();
+        const std::vector<Label> labels{0, 1, 2, 0};
+        const std::vector<float> before = job.parameter(0);
+        const std::string message = message_of<numeric_error>([&] { job.step(images, labels); });
+        CHECK(contains(message, "step 1"));
+        CHECK(contains(message, "sample 2"));
+        CHECK(contains(message, "1 of 4 images"));
+        CHECK(job.parameter(0) == before);
+    }
+}
+
+TEST_CASE("a budget that is too small names one that works and a change that fits") {
+    const InMemory<u8> data = pictures(Small::input, 10, 3);
+    const std::int64_t least = Job<Small>::Blueprint::least_bytes({.batch = 8, .lanes = 8});
+    const std::int64_t fewer = Job<Small>::Blueprint::least_bytes({.batch = 8, .lanes = 1});
+    REQUIRE(fewer < least);
+    const std::string message = support::message_of<budget_error>(
+        [&] { Job<Small> job(data, {.batch = 8, .budget = {fewer}, .lanes = 8}); });
+    CHECK(support::contains(message, std::to_string(least)));
+    CHECK(support::contains(message, ".lanes = 1 fits"));
+    Job<Small> fits(data, {.batch = 8, .budget = {fewer}, .lanes = 1});
+    CHECK(fits.peak().count == fewer);
+    Job<Small> exact(data, {.batch = 8, .budget = {least}, .lanes = 8});
+    CHECK(exact.peak().count <= least);
+}
