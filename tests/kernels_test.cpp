@@ -216,7 +216,8 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
     REQUIRE(a.size() == b.size());
     for (std::size_t i = 0; i < a.size(); ++i) {
         const double difference = std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
-        if (!(difference <= worst)) worst = difference; // NaN stays
+        if (std::isnan(difference)) return difference;
+        worst = std::max(worst, difference);
         largest = std::max(largest, std::abs(static_cast<double>(b[i])));
     }
     return worst / largest;

@@ -30,7 +30,8 @@ struct Abacus {
 
 template <class Layer, class Precision>
 struct plimsoll::Kernel<Layer, Precision, Abacus> : plimsoll::Kernel<Layer, Precision, Host> {
-    Kernel(const Site& site, const Abacus& device) : plimsoll::Kernel<Layer, Precision, Host>(site, device.host) {}
+    Kernel(const Site& site, const Abacus& device)
+        : plimsoll::Kernel<Layer, Precision, Host>(site, device.host) {}
 };
 
 using Net = Sequential<Image<16, 16, 1>, Flatten, Dense<2>>;

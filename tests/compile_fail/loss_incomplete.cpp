@@ -1,5 +1,6 @@
 // A loss of one's own has six functions.
-// expect: plimsoll: a Loss needs facts, fits, classes, loss, gradient and probabilities, as SoftmaxCrossEntropy has them
+// expect: plimsoll: a Loss needs facts, fits, classes, loss, gradient and probabilities, as
+// expect: SoftmaxCrossEntropy has them
 #include <plimsoll/plimsoll.hpp>
 #include <plimsoll/source/example_source.hpp>
 

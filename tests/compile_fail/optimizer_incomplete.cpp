@@ -1,6 +1,7 @@
 // An optimizer says how many floats it keeps a weight, and has a rule.
 // expect: plimsoll: an Optimizer needs the floats it keeps a weight: static constexpr int states
-// expect: plimsoll: an Optimizer needs its update: rule(step) returning a functor (float& weight, float gradient, float& first, float& second)
+// expect: plimsoll: an Optimizer needs its update: rule(step) returning a functor (float& weight, float
+// expect: gradient, float& first, float& second)
 #include <plimsoll/plimsoll.hpp>
 #include <plimsoll/source/example_source.hpp>
 

@@ -1,5 +1,4 @@
 // One byte too little does not compile; the bytes needed, the budget and the difference are in the message.
-// nvcc
 // expect: plimsoll: this job does not fit its budget: memory_budget<needed, budget, over> in bytes
 // expect: , 1>
 #include <plimsoll/plimsoll.hpp>
@@ -7,7 +6,7 @@
 
 using namespace plimsoll;
 
-using Net = Sequential<Image<16, 16, 1>, Conv2d<8, 3>, Relu, MaxPool<2>, Flatten, Dense<2>>;
+using Net = Sequential<Image<16, 16, 3>, Conv2d<8, 3>, Relu, MaxPool<2>, Flatten, Dense<2>>;
 using Job = Trainer<Net, ExampleSource, Float, Host>;
 
 constexpr Settings with_budget(Bytes budget) { return {.batch = 32, .budget = budget}; }

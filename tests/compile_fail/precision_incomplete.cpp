@@ -1,6 +1,6 @@
 // A precision names its types and says whether it scales the loss.
 // expect: plimsoll: a Precision needs the type activations are stored in: using Storage = float
-// expect: plimsoll: a Precision needs to say whether it scales the loss: static constexpr bool scales_loss = false
+// expect: plimsoll: a Precision needs to say whether it scales the loss: static constexpr bool scales_loss
 #include <plimsoll/plimsoll.hpp>
 #include <plimsoll/source/example_source.hpp>
 

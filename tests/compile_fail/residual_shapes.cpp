@@ -1,5 +1,6 @@
 // Both paths of a Residual return the same shape; the message has both.
-// expect: plimsoll: the body and the skip path of a Residual return different shapes <body height, width, channels, skip height, width, channels>: give it a projection, Residual<Body, Skip>
+// expect: plimsoll: the body and the skip path of a Residual return different shapes <body height, width,
+// expect: channels, skip height, width, channels>: give it a projection, Residual<Body, Skip>
 // expect: 8, 8, 8, 16, 16, 4>
 #include <plimsoll/plimsoll.hpp>
 #include <plimsoll/source/example_source.hpp>

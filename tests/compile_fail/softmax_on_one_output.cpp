@@ -1,5 +1,6 @@
 // Softmax over one number is always 1.
-// expect: plimsoll: this loss cannot follow this model's outputs <loss, height, width, outputs>: softmax takes two or more outputs, binary cross-entropy one
+// expect: plimsoll: this loss cannot follow this model's outputs <loss, height, width, outputs>: softmax
+// expect: takes two or more outputs, binary cross-entropy one
 // expect: 1, 1, 1>
 #include <plimsoll/plimsoll.hpp>
 #include <plimsoll/source/example_source.hpp>

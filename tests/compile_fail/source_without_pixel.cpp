@@ -1,5 +1,4 @@
 // A source says how its pixels are stored.
-// nvcc
 // expect: plimsoll: a Source needs `using Pixel = plimsoll::u8;` or `using Pixel = float;`
 #include <plimsoll/plimsoll.hpp>
 

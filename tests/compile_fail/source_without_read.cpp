@@ -1,5 +1,6 @@
 // A source reads samples in any order: one that only knows "the next batch" is told so.
-// expect: plimsoll: a Source needs `void read(std::span<const std::uint64_t> samples, std::span<Pixel> images, std::span<Label> labels) const`, images (n, H, W, C)
+// expect: plimsoll: a Source needs `void read(std::span<const std::uint64_t> samples, std::span<Pixel>
+// expect: images, std::span<Label> labels) const`, images (n, H, W, C)
 #include <plimsoll/plimsoll.hpp>
 
 using namespace plimsoll;

@@ -1,5 +1,6 @@
 // The ring has room for the training source's pixels.
-// expect: plimsoll: this source's pixels are not of the training source's type: use the same <u8> or <float> for both
+// expect: plimsoll: this source's pixels are not of the training source's type: use the same <u8> or <float>
+// expect: for both
 #include <plimsoll/plimsoll.hpp>
 
 using namespace plimsoll;

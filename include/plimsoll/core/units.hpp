@@ -49,6 +49,12 @@ constexpr Probability operator""_p(unsigned long long p) { return {static_cast<d
 
 } // namespace literals
 
+/// Everything in an arena begins on a multiple of this (a cache line, a SIMD register).
+inline constexpr std::int64_t alignment = 64;
+
+constexpr std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
+constexpr std::int64_t aligned(std::int64_t bytes) { return round_up(bytes, alignment); }
+
 /// A byte count as people read it: "512 B", "90.3 MiB", "4.09 GiB".
 inline std::string to_string(Bytes bytes) {
     constexpr const char* names[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

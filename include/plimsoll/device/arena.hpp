@@ -91,7 +91,7 @@ class Arena {
     static bool guarded(const Part& part) { return part.role > Role::second_state; }
     unsigned char* guard(const Part& part) const {
         return reinterpret_cast<unsigned char*>(memory_.data()) + part.offset +
-               round_up(part.bytes, alignment);
+               aligned(part.bytes);
     }
 
     PlanView plan_;

@@ -3,8 +3,8 @@
 /// A complete Device to copy: one thread, the heap and plain loops.
 
 #include <plimsoll/core/error.hpp>
+#include <plimsoll/core/units.hpp>
 #include <plimsoll/device/device.hpp>
-#include <plimsoll/plan/plan.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -43,15 +43,15 @@ class ExampleDevice {
       public:
         explicit Memory(std::int64_t bytes)
             : data_(static_cast<std::byte*>(
-                  ::operator new(static_cast<std::size_t>(bytes), aligned, std::nothrow))) {
+                  ::operator new(static_cast<std::size_t>(bytes), align, std::nothrow))) {
             if (data_ == nullptr) throw device_error(text("ExampleDevice has no ", bytes, " B to give"));
         }
         [[nodiscard]] std::byte* data() const { return data_.get(); }
 
       private:
-        static constexpr std::align_val_t aligned{static_cast<std::size_t>(alignment)};
+        static constexpr std::align_val_t align{static_cast<std::size_t>(alignment)};
         struct Free {
-            void operator()(std::byte* data) const { ::operator delete(data, aligned); }
+            void operator()(std::byte* data) const { ::operator delete(data, align); }
         };
         std::unique_ptr<std::byte, Free> data_;
     };

@@ -138,9 +138,10 @@ struct Walk<Sequential<Layers...>, In> {
 /// Named for the error message: shows what both paths of a Residual return.
 template <int BodyHeight, int BodyWidth, int BodyChannels, int SkipHeight, int SkipWidth, int SkipChannels>
 struct residual_paths {
-    static_assert(BodyHeight == SkipHeight && BodyWidth == SkipWidth && BodyChannels == SkipChannels,
-                  "plimsoll: the body and the skip path of a Residual return different shapes <body height, "
-                  "width, channels, skip height, width, channels>: give it a projection, Residual<Body, Skip>");
+    static_assert(
+        BodyHeight == SkipHeight && BodyWidth == SkipWidth && BodyChannels == SkipChannels,
+        "plimsoll: the body and the skip path of a Residual return different shapes <body height, "
+        "width, channels, skip height, width, channels>: give it a projection, Residual<Body, Skip>");
     static constexpr bool agree = true;
 };
 

@@ -20,7 +20,8 @@ struct ExampleModel {
     static constexpr Shape input{16, 16, 1};
 
     /// What is applied to them. It ends in a vector, one number a class (or a single one for two classes).
-    using Body = Sequential<Conv2d<8, 3, 1, 1>, Relu, MaxPool<2>, Conv2d<8, 3>, Relu, Flatten, Dense<2>>;
+    using Body = Sequential<Conv2d<8, 3, 1, 1>, Relu, MaxPool<2>,
+                            Residual<Sequential<Conv2d<8, 3, 1, 1>, Relu>>, Flatten, Dense<2>>;
 };
 
 static_assert(model<ExampleModel>);

@@ -24,9 +24,8 @@ struct Tally {
     std::int32_t bad[5] = {};   ///< the first of them, counted within the batch
 };
 
-namespace detail {
-
-template <class Loss>
+/// The fact sheet of a loss that is computed row by row.
+/// \param in shape of the logits, \param fits whether the loss can follow them.
 constexpr Facts loss_facts(std::string_view name, Shape in, bool fits) {
     return {.name = name,
             .output = fits ? in : Shape{},
@@ -38,8 +37,6 @@ constexpr Facts loss_facts(std::string_view name, Shape in, bool fits) {
             .flops = 6.0 * static_cast<double>(in.size())};
 }
 
-} // namespace detail
-
 /// Softmax cross-entropy over (N, classes) logits with integer labels, the mean over the batch.
 /// \tparam Smoothing label smoothing as in PyTorch: the target is (1 - s) at the label plus s / classes.
 template <Probability Smoothing = Probability{0}>
@@ -50,9 +47,7 @@ struct SoftmaxCrossEntropy {
 
     static constexpr bool fits(Shape logits) { return logits.is_vector() && logits.channels > 1; }
     static constexpr int classes(Shape logits) { return logits.channels; }
-    static constexpr Facts facts(Shape in) {
-        return detail::loss_facts<SoftmaxCrossEntropy>("SoftmaxCrossEntropy", in, fits(in));
-    }
+    static constexpr Facts facts(Shape in) { return loss_facts("SoftmaxCrossEntropy", in, fits(in)); }
 
     /// Probabilities of one row: (classes) logits to (classes).
     PLIMSOLL_HD static void probabilities(const float* logits, float* out, int count) {
@@ -98,9 +93,7 @@ struct BinaryCrossEntropy {
 
     static constexpr bool fits(Shape logits) { return logits.is_vector() && logits.channels == 1; }
     static constexpr int classes(Shape) { return 2; }
-    static constexpr Facts facts(Shape in) {
-        return detail::loss_facts<BinaryCrossEntropy>("BinaryCrossEntropy", in, fits(in));
-    }
+    static constexpr Facts facts(Shape in) { return loss_facts("BinaryCrossEntropy", in, fits(in)); }
 
     /// Probability of class 1.
     PLIMSOLL_HD static void probabilities(const float* logits, float* out, int) {

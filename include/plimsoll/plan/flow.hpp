@@ -15,7 +15,8 @@ class Flow {
     static constexpr int max_values = Nodes + 1;
 
     /// \param training false: nothing is kept for a backward pass.
-    constexpr Flow(const Graph<Nodes>& graph, int layout_block, bool training) : graph_(graph), training_(training) {
+    constexpr Flow(const Graph<Nodes>& graph, int layout_block, bool training)
+        : graph_(graph), training_(training) {
         choose_layouts(layout_block);
         choose_segments();
         share_in_place();
@@ -106,7 +107,8 @@ class Flow {
             const Value& input = graph_.values[node.input];
             if (!node.facts.in_place || consumers_[node.input] != 1 || input.producer < 0) continue;
             const Facts& producer = facts(input.producer);
-            if (!producer.recompute && !(training_ && (producer.backward_reads_output || node.facts.backward_reads_input)))
+            if (!producer.recompute &&
+                !(training_ && (producer.backward_reads_output || node.facts.backward_reads_input)))
                 activation_of_[node.output] = node.input;
             if (input.gradient) gradient_of_[node.input] = node.output;
         }

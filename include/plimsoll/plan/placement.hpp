@@ -34,13 +34,13 @@ constexpr std::int64_t place(Part* parts, std::int32_t* order, std::int32_t coun
     for (std::int32_t placed = 0; placed < count; ++placed) {
         const std::int32_t item = order[placed];
         Part& part = parts[item];
-        const std::int64_t bytes = round_up(part.bytes, alignment) + guard_bytes;
+        const std::int64_t bytes = aligned(part.bytes) + guard_bytes;
         std::int64_t address = base;
         for (std::int32_t k = 0; k < placed; ++k) {
             const Part& other = parts[order[k]];
             if (!live_together(part, other)) continue;
             if (other.offset >= address + bytes) break;
-            const std::int64_t other_end = other.offset + round_up(other.bytes, alignment) + guard_bytes;
+            const std::int64_t other_end = other.offset + aligned(other.bytes) + guard_bytes;
             if (other_end > address) address = other_end;
         }
         part.offset = address;

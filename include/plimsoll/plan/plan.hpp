@@ -13,11 +13,6 @@
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
-/// Every part and every worker's region begins on a multiple of this (a cache line, a SIMD register).
-inline constexpr std::int64_t alignment = 64;
-
-constexpr std::int64_t round_up(std::int64_t n, std::int64_t unit) { return (n + unit - 1) / unit * unit; }
-
 /// What a part is for.
 enum class Role : std::uint8_t {
     weight,              ///< owner: parameter

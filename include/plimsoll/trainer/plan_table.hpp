@@ -3,7 +3,7 @@
 /// A plan as a table: who owns every byte.
 
 #include <plimsoll/model/names.hpp>
-#include <plimsoll/plan/plan.hpp>
+#include <plimsoll/plan/placement.hpp>
 
 #include <string>
 #include <vector>
@@ -109,8 +109,7 @@ PlanTable plan_table(const Graph<Nodes>& graph, const Plan<Nodes>& plan, std::st
         if (part.extent == Extent::slice) continue; // inside the slice buffers
         PlanRow row{detail::part_name(graph, parameters, part), part.bytes};
         if (part.first == 0 && part.last == last_stage) {
-            permanent_end =
-                std::max(permanent_end, part.offset + round_up(part.bytes, alignment) + guard_bytes);
+            permanent_end = std::max(permanent_end, part.offset + aligned(part.bytes) + guard_bytes);
             named += part.bytes;
             table.rows.push_back(std::move(row));
         } else {

@@ -114,9 +114,8 @@ class Progress {
         if (!out_) return;
         const std::size_t limit = terminal_ ? columns() - 1 : longest;
         detail::LineBuffer line;
-        for (int pieces = record.has_validation ? 4 : 3; pieces >= 1;
-             --pieces) { // what matters least goes first
-            line = {};
+        for (int pieces = record.has_validation ? 4 : 3; pieces >= 1; --pieces) {
+            line = {}; // what matters least goes first
             line.add("Epoch %d/%d", record.epoch, epochs_);
             line.add("loss %.4f accuracy %.2f %%", record.train.loss, 100 * record.train.accuracy);
             if (record.has_validation && pieces >= 2)
@@ -159,9 +158,9 @@ class Progress {
         const std::uint64_t left = samples_ > done ? samples_ - done : 0;
         detail::LineBuffer head, tail, line;
         head.add("Epoch %d/%d", epoch_, epochs_);
-        std::size_t bar = 0;                          // cells between the brackets
-        for (int pieces = 6; pieces >= 1; --pieces) { // what matters least goes first
-            tail = {};
+        std::size_t bar = 0; // cells between the brackets
+        for (int pieces = 6; pieces >= 1; --pieces) {
+            tail = {}; // what matters least goes first
             if (pieces >= 6)
                 tail.add("%llu/%llu", static_cast<unsigned long long>(done),
                          static_cast<unsigned long long>(samples_));

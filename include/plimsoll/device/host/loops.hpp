@@ -3,6 +3,7 @@
 /// Kernels as plain loops, for any layout, summed in double: the oracle in tests, and the fall-back where a
 /// library has nothing better.
 
+#include <plimsoll/core/units.hpp>
 #include <plimsoll/device/host/parallel.hpp>
 #include <plimsoll/device/kernel.hpp>
 
@@ -42,12 +43,6 @@ template <class T>
 View<T> view_of_output(const Site& site, std::conditional_t<std::is_const_v<T>, const void, void>* data) {
     return {static_cast<T*>(data), site.output, site.output_layout};
 }
-
-inline constexpr std::int64_t part_alignment = 64;
-constexpr std::int64_t aligned(std::int64_t bytes) {
-    return (bytes + part_alignment - 1) / part_alignment * part_alignment;
-}
-
 /// Floats that begin `bytes` into a part.
 inline float* floats_at(void* part, std::int64_t bytes = 0) {
     return reinterpret_cast<float*>(static_cast<char*>(part) + bytes);
@@ -80,8 +75,8 @@ class LoopConvolution : public NodeKernel {
         const auto& parameters = site.facts.parameters;
         const auto float_bytes = static_cast<std::int64_t>(sizeof(float));
         Needs needs;
-        needs.partial = detail::aligned(parameters[0].size() * float_bytes);
-        if (parameters.size() > 1) needs.partial += detail::aligned(parameters[1].size() * float_bytes);
+        needs.partial = aligned(parameters[0].size() * float_bytes);
+        if (parameters.size() > 1) needs.partial += aligned(parameters[1].size() * float_bytes);
         return needs;
     }
 
@@ -178,7 +173,7 @@ class LoopConvolution : public NodeKernel {
   private:
     [[nodiscard]] bool has_bias() const { return site_.facts.parameters.size() > 1; }
     [[nodiscard]] std::int64_t bias_offset() const {
-        return detail::aligned(site_.facts.parameters[0].size() * static_cast<std::int64_t>(sizeof(float)));
+        return aligned(site_.facts.parameters[0].size() * static_cast<std::int64_t>(sizeof(float)));
     }
     [[nodiscard]] std::int64_t weight_index(int f, int c, int ky, int kx) const {
         const int kernel = site_.facts.window.kernel;

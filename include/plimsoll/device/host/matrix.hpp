@@ -58,13 +58,13 @@ class DenseKernel : public NodeKernel {
             return std::min(inputs, std::clamp<std::int64_t>(fitting, 16, 512));
         }
         [[nodiscard]] constexpr std::int64_t output_tile() const {
-            return detail::aligned(4 * images * output_block());
+            return aligned(4 * images * output_block());
         }
         [[nodiscard]] constexpr std::int64_t weight_tile() const {
-            return detail::aligned(4 * outputs * input_block());
+            return aligned(4 * outputs * input_block());
         }
         [[nodiscard]] constexpr std::int64_t input_tile() const {
-            return detail::aligned(4 * images * input_block());
+            return aligned(4 * images * input_block());
         }
         /// Of the library, for a product that sums over `terms`: up to 1,024 rows of 64 packed columns.
         [[nodiscard]] static constexpr std::int64_t workspace(std::int64_t terms) {

@@ -70,7 +70,7 @@ template <class Block>
 void max_row_2x2(const float* __restrict top, const float* __restrict below, float* __restrict y,
                  std::uint8_t* __restrict saved, int columns, Block block) {
     for (int column = 0; column < columns; ++column) {
-#pragma omp simd
+        PLIMSOLL_SIMD
         for (std::int64_t c = 0; c < block; ++c) {
             const float second = top[c + block], third = below[c], fourth = below[c + block];
             float best = top[c];
@@ -93,7 +93,7 @@ template <class Block>
 void scatter_row_2x2(const float* __restrict dy, const std::uint8_t* __restrict saved, float* __restrict top,
                      float* __restrict below, int columns, Block block) {
     for (int column = 0; column < columns; ++column) {
-#pragma omp simd
+        PLIMSOLL_SIMD
         for (std::int64_t c = 0; c < block; ++c) {
             const float gradient = dy[c];
             const int position = saved[c];
@@ -104,6 +104,33 @@ void scatter_row_2x2(const float* __restrict dy, const std::uint8_t* __restrict 
         }
         top += 2 * block, below += 2 * block, dy += block, saved += block;
     }
+}
+
+// The loops of general windows, over a run of channels.
+
+/// best = max(best, in), and where it came from.
+inline void take_larger(float* __restrict best, int* __restrict position, const float* __restrict in, int tap,
+                        std::int64_t size) {
+    PLIMSOLL_SIMD
+    for (std::int64_t c = 0; c < size; ++c) {
+        const float value = in[c], before = best[c];
+        const int from = position[c];
+        position[c] = replaces(value, before) ? tap : from;
+        best[c] = replaces(value, before) ? value : before;
+    }
+}
+
+/// out += in where the maximum came from `tap`.
+inline void add_where(float* __restrict out, const float* __restrict in, const int* __restrict position,
+                      int tap, std::int64_t size) {
+    PLIMSOLL_SIMD
+    for (std::int64_t c = 0; c < size; ++c) out[c] += only_if(position[c] == tap, in[c]);
+}
+
+/// out += factor in.
+inline void add_scaled(float* __restrict out, const float* __restrict in, float factor, std::int64_t size) {
+    PLIMSOLL_SIMD
+    for (std::int64_t c = 0; c < size; ++c) out[c] += in[c] * factor;
 }
 
 /// Channels that a general window works on at once, in local memory.
@@ -118,17 +145,12 @@ inline void max_pixel(const PoolGeometry& at, int row, int column, const float* 
         int position[channel_tile];
         bool first = true;
         at.for_taps(row, column, [&](std::int64_t offset, int tap) {
-            const float* __restrict in = x + offset + start; // (size)
+            const float* in = x + offset + start; // (size)
             if (first) {
                 std::copy_n(in, size, best);
                 std::fill_n(position, size, tap);
             } else {
-#pragma omp simd
-                for (std::int64_t c = 0; c < size; ++c) {
-                    const bool better = replaces(in[c], best[c]);
-                    position[c] = better ? tap : position[c];
-                    best[c] = better ? in[c] : best[c];
-                }
+                take_larger(best, position, in, tap, size);
             }
             first = false;
         });
@@ -144,11 +166,9 @@ inline void scatter_pixel(const PoolGeometry& at, int row, int column, const flo
         const std::int64_t size = std::min(channel_tile, at.block - start);
         int position[channel_tile];
         for (std::int64_t c = 0; c < size; ++c) position[c] = saved[start + c];
-        const float* __restrict gradient = dy + start; // (size)
+        const float* gradient = dy + start; // (size)
         at.for_taps(row, column, [&](std::int64_t offset, int tap) {
-            float* __restrict out = dx + offset + start; // (size)
-#pragma omp simd
-            for (std::int64_t c = 0; c < size; ++c) out[c] += only_if(position[c] == tap, gradient[c]);
+            add_where(dx + offset + start, gradient, position, tap, size);
         });
     }
 }
@@ -210,15 +230,11 @@ class PoolKernel : public NodeKernel {
         return 1.0f / static_cast<float>(at_.window.kernel * at_.window.kernel);
     }
 
-    void average_pixel(int row, int column, const float* x, float* __restrict y) const {
+    void average_pixel(int row, int column, const float* x, float* y) const {
         std::fill_n(y, at_.block, 0.0f);
-        at_.for_taps(row, column, [&](std::int64_t offset, int) {
-            const float* __restrict in = x + offset; // (block)
-#pragma omp simd
-            for (std::int64_t c = 0; c < at_.block; ++c) y[c] += in[c];
-        });
+        at_.for_taps(row, column,
+                     [&](std::int64_t offset, int) { detail::add_scaled(y, x + offset, 1.0f, at_.block); });
         const float factor = share();
-#pragma omp simd
         for (std::int64_t c = 0; c < at_.block; ++c) y[c] *= factor;
     }
 
@@ -247,11 +263,9 @@ class PoolKernel : public NodeKernel {
                     detail::scatter_pixel(at_, row, column, dy + from, saved + from, dx);
                     continue;
                 }
-                const float* __restrict gradient = dy + from; // (block)
+                const float* gradient = dy + from; // (block)
                 at_.for_taps(row, column, [&](std::int64_t offset, int) {
-                    float* __restrict out = dx + offset; // (block)
-#pragma omp simd
-                    for (std::int64_t c = 0; c < at_.block; ++c) out[c] += gradient[c] * factor;
+                    detail::add_scaled(dx + offset, gradient, factor, at_.block);
                 });
             }
     }
@@ -281,7 +295,7 @@ class GlobalAveragePoolKernel : public NodeKernel {
                 double sums[tile] = {};
                 for (std::int64_t pixel = 0; pixel < pixels_; ++pixel) {
                     const float* __restrict in = x + pixel * block_ + first;
-#pragma omp simd
+                    PLIMSOLL_SIMD
                     for (std::int64_t c = 0; c < size; ++c) sums[c] += static_cast<double>(in[c]);
                 }
                 for (std::int64_t c = 0; c < size; ++c)
@@ -295,9 +309,8 @@ class GlobalAveragePoolKernel : public NodeKernel {
         for (std::int64_t plane = 0; plane < call.count * channel_blocks_; ++plane) {
             const float* __restrict dy = static_cast<const float*>(call.output_gradient) + plane * block_;
             float* __restrict dx = static_cast<float*>(call.input_gradient) + plane * pixels_ * block_;
-            for (std::int64_t pixel = 0; pixel < pixels_; ++pixel)
-#pragma omp simd
-                for (std::int64_t c = 0; c < block_; ++c) dx[pixel * block_ + c] = dy[c] / pixels;
+            for (std::int64_t pixel = 0; pixel < pixels_; ++pixel) PLIMSOLL_SIMD
+            for (std::int64_t c = 0; c < block_; ++c) dx[pixel * block_ + c] = dy[c] / pixels;
         }
     }
 

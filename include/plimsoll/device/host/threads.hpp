@@ -2,7 +2,7 @@
 /// \file
 /// What this process may use of the machine: processors and memory, with the limits that containers set.
 
-#include <plimsoll/core/config.hpp>
+#include <plimsoll/core/error.hpp>
 
 #include <sched.h>
 #include <sys/resource.h>
@@ -86,9 +86,9 @@ void for_each_cgroup(const std::string& root, std::string_view controller, Visit
         if (names.empty()) {
             upwards(mounts, path, 2);
             upwards(mounts + "/unified", path, 2);
-        } else if (("," + names + ",").find("," + std::string(controller) + ",") != names.npos) {
+        } else if (text(",", names, ",").find(text(",", controller, ",")) != std::string::npos) {
             upwards(mounts + "/" + names, path, 1);
-            if (names != controller) upwards(mounts + "/" + std::string(controller), path, 1);
+            if (names != controller) upwards(text(mounts, "/", controller), path, 1);
         }
     }
 }

@@ -15,10 +15,6 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 
 namespace detail {
 
-constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
-    return (value + multiple - 1) / multiple * multiple;
-}
-
 /// Limits for what oneDNN takes for a convolution, from its shapes alone: measured with margin over AVX-512,
 /// AVX2 and SSE4.1, kernels 1 to 7, strides 1 to 3, 1 to 1,024 channels. Where a processor's way needs more
 /// (GEMM with the whole picture unrolled), plain loops do it.
@@ -104,9 +100,9 @@ class ConvolutionKernel : public NodeKernel {
     void make_primitives(const std::string& where);
     [[nodiscard]] bool has_bias() const { return site_.facts.parameters.size() > 1; }
     /// Bytes from a partial's start to its bias gradient.
-    [[nodiscard]] std::int64_t bias_offset() const { return detail::aligned(gradient_bytes_); }
+    [[nodiscard]] std::int64_t bias_offset() const { return aligned(gradient_bytes_); }
     [[nodiscard]] std::int64_t partial_bytes() const {
-        return bias_offset() + (has_bias() ? detail::aligned(4 * std::int64_t{site_.output.channels}) : 0);
+        return bias_offset() + (has_bias() ? aligned(4 * std::int64_t{site_.output.channels}) : 0);
     }
     void weight_gradient(const Call& call);
 
@@ -232,7 +228,7 @@ inline ConvolutionKernel::ConvolutionKernel(const Site& site, const Team& team)
 inline Needs ConvolutionKernel::used() const {
     Needs used = LoopConvolution::needs(site_);
     if (weight_gradient_) used.partial = partial_bytes();
-    used.packed = detail::aligned(forward_bytes_) + detail::aligned(data_bytes_);
+    used.packed = aligned(forward_bytes_) + aligned(data_bytes_);
     used.scratch = std::max({forward_.scratch(), input_gradient_.scratch(),
                              weight_gradient_ ? partial_bytes() + weight_gradient_.scratch() : 0});
     return used;
@@ -243,7 +239,7 @@ inline void ConvolutionKernel::pack(const Call& call) {
     if (pack_forward_) pack_forward_operands_.run({call.parameters[0], call.packed}, call.scratch);
     if (pack_input_gradient_)
         pack_data_operands_.run(
-            {call.parameters[0], detail::floats_at(call.packed, detail::aligned(forward_bytes_))},
+            {call.parameters[0], detail::floats_at(call.packed, aligned(forward_bytes_))},
             call.scratch);
 }
 
@@ -265,7 +261,7 @@ inline void ConvolutionKernel::backward(const Call& call) {
         loops_.weight_gradient(call);
     if (!site_.input_gradient) return;
     if (!input_gradient_) return loops_.input_gradient(call);
-    const std::int64_t offset = one_copy_ ? 0 : detail::aligned(forward_bytes_);
+    const std::int64_t offset = one_copy_ ? 0 : aligned(forward_bytes_);
     workers_[static_cast<std::size_t>(call.worker)].input_gradient.run(
         {call.output_gradient, detail::floats_at(call.packed, offset), call.input_gradient}, call.scratch);
 }
@@ -283,7 +279,7 @@ inline void ConvolutionKernel::weight_gradient(const Call& call) {
     const auto add = [&](std::int64_t offset, std::int64_t count) {
         float* __restrict sum = detail::floats_at(call.partial, offset);
         const float* __restrict term = detail::floats_at(call.scratch, offset);
-#pragma omp simd
+        PLIMSOLL_SIMD
         for (std::int64_t i = 0; i < count; ++i) sum[i] += term[i];
     };
     add(0, gradient_bytes_ / 4);
@@ -296,7 +292,7 @@ inline void ConvolutionKernel::reduce(const Call& call, int lanes) {
     float* sum = detail::floats_at(call.partial);
     for (int lane = 1; lane < lanes; ++lane) {
         const float* term = detail::floats_at(call.partial, lane * call.partial_stride);
-#pragma omp simd
+        PLIMSOLL_SIMD
         for (std::int64_t i = 0; i < gradient_bytes_ / 4; ++i) sum[i] += term[i];
     }
     if (has_bias())
@@ -307,7 +303,7 @@ inline void ConvolutionKernel::reduce(const Call& call, int lanes) {
     float* __restrict gradient = call.gradients[0]; // (F, C, K, K)
     const float* __restrict term = static_cast<const float*>(call.scratch);
     const std::int64_t count = site_.facts.parameters[0].size();
-#pragma omp simd
+    PLIMSOLL_SIMD
     for (std::int64_t i = 0; i < count; ++i) gradient[i] += term[i];
 }
 
