@@ -70,7 +70,7 @@ class Arena {
         for (const Part& part : plan_.parts)
             if (part.extent != Extent::slice && part.first <= stage && stage <= part.last)
                 __asan_unpoison_memory_region(memory_.data() + part.offset,
-                                              static_cast<std::size_t>(part.bytes));
+                                              static_cast<std::size_t>(owned(part)));
 #endif
     }
 
@@ -87,11 +87,11 @@ class Arena {
     }
 
   private:
-    // Parameters lie side by side without guards.
+    // Parameters lie side by side without guards, and the optimizer passes over the padding between them.
+    static std::int64_t owned(const Part& part) { return guarded(part) ? part.bytes : aligned(part.bytes); }
     static bool guarded(const Part& part) { return part.role > Role::second_state; }
     unsigned char* guard(const Part& part) const {
-        return reinterpret_cast<unsigned char*>(memory_.data()) + part.offset +
-               aligned(part.bytes);
+        return reinterpret_cast<unsigned char*>(memory_.data()) + part.offset + aligned(part.bytes);
     }
 
     PlanView plan_;
