@@ -10,6 +10,27 @@
 
 using namespace plimsoll;
 
+/// A layer whose kernel writes one float too many, unseen by the sanitizer (as a library's code would).
+struct Overrunning {
+    static constexpr Facts facts(Shape in) {
+        return {.name = "Overrunning", .output = in, .whole_batch = true};
+    }
+};
+template <class Precision>
+struct plimsoll::Kernel<Overrunning, Precision, Host> : NodeKernel {
+    Kernel(const Site& site, const Host&) : elements(site.input.size()) {}
+    static constexpr Needs needs(const Site&) { return {}; }
+    void forward(const Call& call) override {
+        overrun(static_cast<float*>(call.output), elements * call.count);
+    }
+    void backward(const Call&) override {}
+    __attribute__((no_sanitize("address"), noinline)) static void overrun(float* out, std::int64_t count) {
+        volatile float* unseen = out;
+        for (std::int64_t i = 0; i <= count; ++i) unseen[i] = 1;
+    }
+    std::int64_t elements;
+};
+
 namespace {
 
 // Odd sizes, dropout, three classes; channels that no blocked layout takes.
@@ -337,4 +358,16 @@ TEST_CASE("a budget that is too small names one that works and a change that fit
     CHECK(fits.peak().count == fewer);
     Job<Small> exact(data, {.batch = 8, .budget = {least}, .lanes = 8});
     CHECK(exact.peak().count <= least);
+}
+
+TEST_CASE("with canaries, a write past a part's end is found and names the part") {
+    if constexpr (guard_bytes == 0) {
+        MESSAGE("skipped: built without PLIMSOLL_CANARIES (preset host-debug has them)");
+    } else {
+        using Net = Sequential<Image<4, 4, 1>, Flatten, Overrunning, Dense<2>>;
+        const InMemory<u8> data = pictures(Net::input, 4, 2);
+        Job<Net> job(data, {.batch = 4});
+        const std::string message = support::message_of([&] { job.fit(quiet_options(1)); });
+        CHECK(support::contains(message, "past the end of activations"));
+    }
 }

@@ -67,7 +67,7 @@ concept layer = layer_has_facts<Layer>;
 
 /// A layer that is computed element by element gives two value functors, shared by every device:
 /// `Forward` maps x to y; `Backward` maps (dy, x or y, whichever the facts say it reads) to dx. A random
-/// layer's functors take the element's random word as a last argument.
+/// layer's functors take the element's random word as a last argument. Its output has its input's shape.
 template <class Layer>
 concept elementwise = layer<Layer> && requires {
     typename Layer::Forward;
@@ -91,6 +91,27 @@ constexpr Facts facts_at() {
 template <class Layer, int Height, int Width, int Channels>
 inline constexpr bool layer_fits_input = has_size(facts_at<Layer, Shape{Height, Width, Channels}>().output);
 
+/// Whether the facts of an elementwise layer say what its Backward takes beside dy: else it would read
+/// nothing.
+template <class Layer, Shape In>
+constexpr bool backward_is_explained() {
+    constexpr Facts facts = facts_at<Layer, In>();
+    if constexpr (elementwise<Layer> && has_size(facts.output))
+        return facts.random || facts.backward_reads_input || facts.backward_reads_output ||
+               requires(typename Layer::Backward backward) {
+            backward(0.0f);
+        };
+    else
+        return true;
+}
+
+/// Whether an elementwise layer returns what it takes; true for other layers.
+template <class Layer, Shape In>
+constexpr bool elements_stay() {
+    constexpr Shape out = facts_at<Layer, In>().output;
+    return !elementwise<Layer> || !has_size(out) || out == In;
+}
+
 } // namespace detail
 
 /// A layer at its place in a model: the facts for its input shape, checked.
@@ -104,6 +125,12 @@ struct Placed {
         "plimsoll: this layer has no output for its input <layer, height, width, channels>: a window "
         "larger than the padded picture, Dense without Flatten before it, or a fact sheet that "
         "leaves out the output's size");
+    static_assert(
+        detail::elements_stay<Layer, In>(),
+        "plimsoll: a layer with Forward and Backward functors returns the shape it takes: .output = in");
+    static_assert(detail::backward_is_explained<Layer, In>(),
+                  "plimsoll: this layer's Backward takes a second argument: its facts must say which, "
+                  ".backward_reads_input = true or .backward_reads_output = true");
     static constexpr Facts facts = detail::facts_at<Layer, In>();
 };
 

@@ -9,8 +9,6 @@
 #include <plimsoll/trainer/interrupt.hpp>
 #include <plimsoll/trainer/progress.hpp>
 
-#include <chrono>
-
 namespace plimsoll::inline PLIMSOLL_ABI {
 
 /// One process: gradients stay where they are. The place where several machines will meet.
@@ -164,7 +162,7 @@ class Trainer {
         const auto batch = static_cast<std::uint64_t>(engine_.settings().batch);
         samples_.reserve(static_cast<std::size_t>(std::min(batch, size)));
         for (int epoch = 1; epoch <= options.epochs; ++epoch) {
-            const auto began = Clock::now();
+            const double began = detail::monotonic_seconds();
             const Order order(size, engine_.settings().seed, epochs_, options.shuffle);
             progress.begin_epoch(epoch, options.epochs, size);
             double loss = 0, correct = 0;
@@ -180,7 +178,7 @@ class Trainer {
                 if (history.stopped || history.interrupted) return history;
             }
             ++epochs_;
-            const double training_seconds = seconds_since(began);
+            const double training_seconds = detail::monotonic_seconds() - began;
             const double count = static_cast<double>(size);
             EpochRecord record;
             record.epoch = epoch;
@@ -190,7 +188,7 @@ class Trainer {
                 record.validation = engine_.evaluate(*validation);
                 record.has_validation = true;
             }
-            record.seconds = seconds_since(began);
+            record.seconds = detail::monotonic_seconds() - began;
             history.epochs.push_back(record);
             progress.end_epoch(record);
             history.stopped = options.on_epoch && options.on_epoch(record) == Control::stop;
@@ -198,11 +196,6 @@ class Trainer {
             if (history.stopped || history.interrupted) break;
         }
         return history;
-    }
-
-    using Clock = std::chrono::steady_clock;
-    static double seconds_since(Clock::time_point began) {
-        return std::chrono::duration<double>(Clock::now() - began).count();
     }
 
     const Source& train_;

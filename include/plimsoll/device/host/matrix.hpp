@@ -29,8 +29,8 @@ class DenseKernel : public NodeKernel {
                 input_gradient_.of[0].implementation()};
     }
 
-    void forward(const Call& call) override;
-    void backward(const Call& call) override;
+    inline void forward(const Call& call) override;
+    inline void backward(const Call& call) override;
 
   private:
     using Desc = detail::onednn::Desc;

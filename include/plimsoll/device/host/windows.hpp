@@ -86,10 +86,10 @@ class ConvolutionKernel : public NodeKernel {
                 input_gradient_.implementation()};
     }
 
-    void pack(const Call& call) override;
-    void forward(const Call& call) override;
-    void backward(const Call& call) override;
-    void reduce(const Call& call, int lanes) override;
+    inline void pack(const Call& call) override;
+    inline void forward(const Call& call) override;
+    inline void backward(const Call& call) override;
+    inline void reduce(const Call& call, int lanes) override;
 
   private:
     using Desc = detail::onednn::Desc;

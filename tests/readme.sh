@@ -1,0 +1,135 @@
+#!/bin/sh
+# readme.sh <compiler> <flags file> <source directory> [library...]
+# Holds README.md and docs/*.md to their word:
+#   1. Every ```cpp block compiles without a warning. A block with a main is a program; the others are fragments
+#      and compile behind README's first program, whose types they use: those that begin with a struct, class or
+#      template as they are, the rest inside a function that is given its `train`, `test` and `job`.
+#   2. README's programs run, on a few pictures made here.
+#   3. The plan that README shows (a ```text block) is what its program prints; "..." stands for lines left out.
+#   4. README's g++ line builds a program that runs. Needs g++, oneDNN and zlib.
+set -eu
+compiler=$1 flags=$2 root=$3
+shift 3
+libraries=$*
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/blocks" "$work/run"
+
+refuse() {
+    printf 'refused: %s\n' "$1"
+    shift
+    for file in "$@"; do head -n 40 "$file"; done
+    exit 1
+}
+
+set --
+while IFS= read -r flag; do
+    case $flag in
+    '') ;;
+    -fopenmp=*) set -- "$@" -fopenmp ;; # the same words for g++ and clang++
+    *) set -- "$@" "$flag" ;;
+    esac
+done <"$flags"
+
+# Each block into a file of its own that remembers its page and line.
+for page in README.md $(cd "$root" && ls docs/*.md 2>/dev/null); do
+    awk -v page="$page" -v folder="$work/blocks" '
+        /^```/ { if (inside) close(file); inside = 0 }
+        /^```cpp[ \t]*$/ {
+            inside = 1; name = page; gsub(/\//, "-", name); file = sprintf("%s/%s-%04d.cpp", folder, name, NR)
+            printf "#line %d \"%s\"\n", NR + 1, page >file; next
+        }
+        inside { print >file }' "$root/$page"
+done
+programs=$(grep -l '^int main' "$work"/blocks/README.md-*.cpp || true)
+[ -n "$programs" ] || refuse "README.md has no complete program"
+first=$(printf '%s\n' "$programs" | head -n 1)
+
+# A few pictures, 28x28: train as .npy, test as IDX.
+pictures() { # <count>
+    i=0
+    while [ $i -lt "$1" ]; do
+        head -c 784 /dev/zero | tr '\0' "\\$(printf %03o $((i % 10 * 25 + 10)))"
+        i=$((i + 1))
+    done
+}
+labels() { # <count>
+    i=0
+    while [ $i -lt "$1" ]; do
+        printf "\\$(printf %03o $((i % 10)))"
+        i=$((i + 1))
+    done
+}
+npy() { # <shape>
+    printf '\223NUMPY\001\000v\000'
+    printf '%-117s\n' "{'descr': '|u1', 'fortran_order': False, 'shape': $1, }"
+}
+{ npy '(100, 28, 28)'; pictures 100; } >"$work/run/train_images.npy"
+{ npy '(100,)'; labels 100; } >"$work/run/train_labels.npy"
+{ printf '\000\000\010\003\000\000\000\024\000\000\000\034\000\000\000\034'; pictures 20; } \
+    >"$work/run/test-images-idx3-ubyte"
+{ printf '\000\000\010\001\000\000\000\024'; labels 20; } >"$work/run/test-labels-idx1-ubyte"
+
+warnings='-Wall -Wextra -Wconversion -Wshadow -Werror'
+for program in $programs; do
+    # shellcheck disable=SC2086 # words
+    "$compiler" "$@" $warnings -O1 "$program" -o "$work/run/program" $libraries >"$work/log" 2>&1 ||
+        refuse "a program of README.md does not compile" "$work/log"
+    (cd "$work/run" && ./program) >"$work/out" 2>"$work/log" ||
+        refuse "a program of README.md fails" "$work/log" "$work/out"
+    [ "$program" != "$first" ] || cp "$work/out" "$work/first.out"
+done
+[ -s "$work/run/weights.safetensors" ] || refuse "README's program has saved no weights.safetensors" "$work/log"
+
+# The fragments, behind the first program.
+fragments=0
+grep -h '^#include' "$work"/blocks/*.cpp | sort -u >"$work/fragments.cpp"
+cat "$first" >>"$work/fragments.cpp"
+for block in "$work"/blocks/*.cpp; do
+    case "
+$programs
+" in *"
+$block
+"*) continue ;; esac
+    fragments=$((fragments + 1))
+    if grep -q '^int main' "$block"; then
+        refuse "only README.md has whole programs" "$block"
+    elif grep -Eq '^(struct|class|template|namespace|inline)\>' "$block"; then
+        printf 'namespace fragment_%d {\n' $fragments
+        tail='}'
+    else
+        printf 'void fragment_%d(InMemory<u8>& train, InMemory<u8>& test, Job& job);\n' $fragments
+        printf 'void fragment_%d(InMemory<u8>& train, InMemory<u8>& test, Job& job) {\n' $fragments
+        tail='}'
+    fi >>"$work/fragments.cpp"
+    sed 's/^#include.*//' "$block" >>"$work/fragments.cpp"
+    printf '%s\n' "$tail" >>"$work/fragments.cpp"
+done
+# shellcheck disable=SC2086
+"$compiler" "$@" $warnings -Wno-shadow -Wno-unused -Wno-unused-parameter -fsyntax-only "$work/fragments.cpp" \
+    >"$work/log" 2>&1 || refuse "a snippet does not compile" "$work/log"
+
+# The plan: bytes are constants, but without oneDNN its limits are not in them.
+awk '/^```/ { if (inside) exit; begun = $0 ~ /^```text/; next }
+     begun { begun = 0; inside = $0 ~ /^Plimsoll plan:/ }
+     inside { print }' "$root/README.md" >"$work/plan"
+[ -s "$work/plan" ] || refuse "README.md shows no plan"
+if grep -q 'PLIMSOLL_WITH_ONEDNN=1' "$flags"; then
+    while IFS= read -r line; do
+        case $line in *...*) continue ;; esac
+        grep -qxF -e "$line" "$work/first.out" ||
+            refuse "README shows a line of the plan that its program does not print: $line" "$work/first.out"
+    done <"$work/plan"
+fi
+
+# README's own g++ line, word for word, beside a folder `plimsoll`.
+line=$(grep -m 1 '^g++ ' "$root/README.md") || refuse "README.md has no g++ line"
+case $libraries in *dnnl*libz*) ;; *) line='' ;; esac
+if [ -n "$line" ] && command -v g++ >/dev/null; then
+    cp "$first" "$work/run/train.cpp"
+    ln -s "$root" "$work/run/plimsoll"
+    rm -f "$work/run/weights.safetensors"
+    (cd "$work/run" && sh -c "$line" && ./train) >"$work/log" 2>&1 ||
+        refuse "README's line does not work: $line" "$work/log"
+fi
+echo "$(printf '%s\n' "$programs" | wc -l) program, $fragments fragments: README.md and docs hold"
