@@ -1,6 +1,6 @@
-// A Backward that takes a value beside the gradient: the fact sheet says which, or there would be none to
-// read. expect: plimsoll: this layer's Backward takes a second argument: its facts must say which, expect:
-// .backward_reads_input = true or .backward_reads_output = true
+// A Backward that takes a value beside the gradient: without a fact there would be none to read.
+// expect: plimsoll: this layer's Backward takes a second argument: its facts must say which,
+// expect: .backward_reads_input = true or .backward_reads_output = true
 #include <plimsoll/plimsoll.hpp>
 #include <plimsoll/source/example_source.hpp>
 

@@ -17,7 +17,9 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 struct Bytes {
     std::int64_t count = 0;
 
-    friend constexpr auto operator<=>(const Bytes&, const Bytes&) = default;
+    // Written out: nvcc 13 loses the definition of a defaulted operator== here.
+    friend constexpr bool operator==(Bytes a, Bytes b) { return a.count == b.count; }
+    friend constexpr auto operator<=>(Bytes a, Bytes b) { return a.count <=> b.count; }
     friend constexpr Bytes operator+(Bytes a, Bytes b) { return {a.count + b.count}; }
     friend constexpr Bytes operator-(Bytes a, Bytes b) { return {a.count - b.count}; }
 };
@@ -26,7 +28,8 @@ struct Bytes {
 /// template arguments.
 struct Probability {
     double value = 0;
-    friend constexpr auto operator<=>(const Probability&, const Probability&) = default;
+    friend constexpr bool operator==(Probability a, Probability b) { return a.value == b.value; }
+    friend constexpr auto operator<=>(Probability a, Probability b) { return a.value <=> b.value; }
 };
 
 inline namespace literals {
