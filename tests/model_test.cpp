@@ -981,3 +981,25 @@ TEST_CASE("a source, a loss and an optimizer of one's own train") {
     CHECK(after.loss < before.loss / 2);
     CHECK(after.accuracy > 0.9);
 }
+
+TEST_CASE("docs/extending.md shows code that is compiled") {
+    const std::string root = PLIMSOLL_SOURCE_DIR;
+    std::string compiled;
+    for (const char* file : {"tests/model_test.cpp", "include/plimsoll/model/example_layer.hpp",
+                             "include/plimsoll/model/example_precision.hpp"})
+        compiled += read_all(root + "/" + file);
+    const std::string page = read_all(root + "/docs/extending.md");
+    bool code = false;
+    int lines = 0;
+    for (std::size_t at = 0; at < page.size();) {
+        const std::string line = page.substr(at, page.find('\n', at) - at);
+        at += line.size() + 1;
+        if (line.starts_with("```")) {
+            code = line == "```c++";
+        } else if (code && line.find("// ...") == line.npos) {
+            ++lines;
+            CHECK_MESSAGE(compiled.find(line + "\n") != compiled.npos, "not compiled: " << line);
+        }
+    }
+    CHECK(lines > 50);
+}
