@@ -82,11 +82,11 @@ std::vector<float> remains(J& job, const InMemory<u8>& data) {
 }
 
 template <class Net>
-void same_bits_for_all_thread_counts(int classes) {
+void same_bits_for_all_thread_counts(int classes, Bytes budget = all_free_memory) {
     const InMemory<u8> data = pictures(Net::input, 45, classes); // ragged: 45 = 2 x 20 + 5
     std::vector<float> one;
     for (const int threads : {1, 2, 3}) {
-        Job<Net> job(data, {.batch = 20, .threads = threads, .lanes = 3, .seed = 3});
+        Job<Net> job(data, {.batch = 20, .budget = budget, .threads = threads, .lanes = 3, .seed = 3});
         const std::vector<float> bits = remains(job, data);
         if (threads == 1) one = bits;
         REQUIRE(bits.size() == one.size());
@@ -110,6 +110,10 @@ double relative_distance(const std::vector<float>& a, const std::vector<float>& 
 TEST_CASE("losses, weights and predictions are the same bits for 1, 2 and 3 threads") {
     same_bits_for_all_thread_counts<Small>(3);
     same_bits_for_all_thread_counts<Wide>(2);
+    // A budget that one thread's buffers would leave room in: still the same micro-batches for all.
+    const Bytes tight = peak_bytes<Job<Small>>({.batch = 20, .lanes = 3}) - 1_B;
+    CHECK(peak_bytes<Job<Small>>({.batch = 20, .threads = 1, .lanes = 3}) < tight);
+    same_bits_for_all_thread_counts<Small>(3, tight);
 }
 
 TEST_CASE("training learns what can be learned, and counts a ragged last batch right") {
@@ -262,7 +266,8 @@ TEST_CASE("weights go to a file and come back, into a trainer and into a predict
     CHECK(file.find("1.running_var") != nullptr);
     CHECK(file.metadata().at("plimsoll.class_names") == "[\"dark\",\"light\"]");
 
-    Job<Small> stranger(pictures(Small::input, 3, 3), {.batch = 3});
+    const InMemory<u8> other = pictures(Small::input, 3, 3);
+    Job<Small> stranger(other, {.batch = 3});
     const std::vector<float> before = stranger.parameter(0);
     const std::string refused = support::message_of<data_error>([&] { stranger.load(path); });
     CHECK(support::contains(refused, "0.weight"));
@@ -346,18 +351,42 @@ TEST_CASE("bad input is refused with what was expected and what was found") {
 }
 
 TEST_CASE("a budget that is too small names one that works and a change that fits") {
-    const InMemory<u8> data = pictures(Small::input, 10, 3);
-    const std::int64_t least = Job<Small>::Blueprint::least_bytes({.batch = 8, .lanes = 8});
-    const std::int64_t fewer = Job<Small>::Blueprint::least_bytes({.batch = 8, .lanes = 1});
-    REQUIRE(fewer < least);
-    const std::string message = support::message_of<budget_error>(
-        [&] { Job<Small> job(data, {.batch = 8, .budget = {fewer}, .lanes = 8}); });
-    CHECK(support::contains(message, std::to_string(least)));
-    CHECK(support::contains(message, ".lanes = 1 fits"));
-    Job<Small> fits(data, {.batch = 8, .budget = {fewer}, .lanes = 1});
-    CHECK(fits.peak().count == fewer);
-    Job<Small> exact(data, {.batch = 8, .budget = {least}, .lanes = 8});
-    CHECK(exact.peak().count <= least);
+    const auto refusal = [](auto& data, const Settings& settings) {
+        using Source = std::remove_reference_t<decltype(data)>;
+        static_assert(std::is_same_v<Source, const InMemory<u8>>);
+        return support::message_of<budget_error>([&] {
+            if (data.shape() == Small::input)
+                Job<Small> job(data, settings);
+            else
+                Job<Wide> job(data, settings);
+        });
+    };
+    const InMemory<u8> small = pictures(Small::input, 10, 3), wide = pictures(Wide::input, 10, 2);
+    const auto contains = support::contains;
+
+    const std::int64_t least = Job<Small>::Blueprint::least_bytes({.batch = 8});
+    Job<Small> exact(small, {.batch = 8, .budget = {least}});
+    CHECK(exact.peak().count == least);
+    const std::string message = refusal(small, {.batch = 8, .budget = {least - 1}});
+    CHECK(contains(message, text("needs at least ", least, " B")));
+    CHECK(contains(message, "1 B too little"));
+    CHECK(contains(message, "(Sgd, RmsProp) fits"));
+    Trainer<Small, InMemory<u8>, Float, Host, DefaultLoss<Small>, RmsProp> lighter(
+        small, {.batch = 8, .budget = {least - 1}});
+    CHECK(lighter.peak().count < least);
+    CHECK(contains(refusal(small, {.batch = 8, .budget = 1_KiB}), "no other batch, lanes or optimizer fits"));
+
+    // Batch normalisation keeps the batch whole: lanes first, then images.
+    const Settings one_lane{.batch = 8, .lanes = 1};
+    const std::int64_t narrow = Job<Wide>::Blueprint::least_bytes(one_lane);
+    CHECK(contains(refusal(wide, {.batch = 8, .budget = {narrow}, .lanes = 8}), ".lanes = 1 fits"));
+    Job<Wide> narrowed(wide, {.batch = 8, .budget = {narrow}, .lanes = 1});
+    CHECK(narrowed.peak().count == narrow);
+    const std::int64_t fewer = Job<Wide>::Blueprint::least_bytes({.batch = 2, .lanes = 1});
+    CHECK(
+        contains(refusal(wide, {.batch = 8, .budget = {fewer}, .lanes = 8}), ".batch = 2, .lanes = 1 fits"));
+    Job<Wide> shrunk(wide, {.batch = 2, .budget = {fewer}, .lanes = 1});
+    CHECK(shrunk.peak().count == fewer);
 }
 
 TEST_CASE("with canaries, a write past a part's end is found and names the part") {

@@ -16,8 +16,8 @@
 #define PLIMSOLL_ABI abi_host
 #endif
 
-/// Before a loop whose iterations are independent. clang vectorises such loops unasked and warns where a request
-/// can't be met, so only GCC is asked.
+/// Before a loop whose iterations are independent. clang vectorises such loops unasked and warns where a
+/// request can't be met, so only GCC is asked.
 #if defined(__clang__) || !defined(__GNUC__)
 #define PLIMSOLL_SIMD
 #elif defined(_OPENMP)

@@ -49,6 +49,9 @@ class Executor {
     /// Where a step writes or reads a tensor of the whole micro-batch.
     [[nodiscard]] std::byte* part(std::int32_t index) const { return arena_.at(index); }
 
+    /// What a node's kernel uses of the bytes it was given.
+    [[nodiscard]] Needs used(int node) const { return nodes_[static_cast<std::size_t>(node)].kernel->used(); }
+
     /// Tells that weights were written: library copies are made again before the next pass.
     void weights_changed() { packed_ = false; }
 

@@ -51,6 +51,9 @@ class NodeKernel {
     NodeKernel& operator=(const NodeKernel&) = delete;
     virtual ~NodeKernel() = default;
 
+    /// What of `needs` is in use on this machine; zeros where that is all of it.
+    [[nodiscard]] virtual Needs used() const { return {}; }
+
     /// Batch phase, after weights have changed: fills `packed` from `parameters`.
     virtual void pack(const Call&) {}
     /// Batch phase before forward, for layers that couple images: fills `statistics` from `input`.

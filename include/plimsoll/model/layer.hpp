@@ -112,6 +112,12 @@ constexpr bool elements_stay() {
     return !elementwise<Layer> || !has_size(out) || out == In;
 }
 
+/// Whether an elementwise layer leaves weights alone: nothing sums their gradients.
+template <class Layer, Shape In>
+constexpr bool elements_have_no_weights() {
+    return !elementwise<Layer> || facts_at<Layer, In>().parameters.empty();
+}
+
 } // namespace detail
 
 /// A layer at its place in a model: the facts for its input shape, checked.
@@ -131,6 +137,9 @@ struct Placed {
     static_assert(detail::backward_is_explained<Layer, In>(),
                   "plimsoll: this layer's Backward takes a second argument: its facts must say which, "
                   ".backward_reads_input = true or .backward_reads_output = true");
+    static_assert(detail::elements_have_no_weights<Layer, In>(),
+                  "plimsoll: a layer with Forward and Backward functors has no weights: give a layer with "
+                  "parameters a kernel of its own");
     static constexpr Facts facts = detail::facts_at<Layer, In>();
 };
 

@@ -43,7 +43,6 @@ template <Probability Smoothing = Probability{0}>
 struct SoftmaxCrossEntropy {
     static_assert(Smoothing.value >= 0 && Smoothing.value < 1,
                   "plimsoll: SoftmaxCrossEntropy<smoothing> takes a value from 0 to below 1");
-    static constexpr const char* takes = "two or more outputs, one a class";
 
     static constexpr bool fits(Shape logits) { return logits.is_vector() && logits.channels > 1; }
     static constexpr int classes(Shape logits) { return logits.channels; }
@@ -89,7 +88,6 @@ struct SoftmaxCrossEntropy {
 
 /// Binary cross-entropy on one logit: label 1 where the sigmoid exceeds one half, the mean over the batch.
 struct BinaryCrossEntropy {
-    static constexpr const char* takes = "one output";
 
     static constexpr bool fits(Shape logits) { return logits.is_vector() && logits.channels == 1; }
     static constexpr int classes(Shape) { return 2; }

@@ -91,9 +91,10 @@ std::string summary() {
                            to_string(Model::input), "\n");
     std::int64_t total = 0;
     for (const detail::SummaryLine& line : lines.lines) {
-        out += text(detail::padded(line.path, 14), detail::padded(line.layer, 20),
-                    detail::padded(line.output, 16),
-                    line.parameters > 0 ? detail::grouped(line.parameters) : std::string(), "\n");
+        out += text(detail::padded(line.path, 14), detail::padded(line.layer, 20));
+        out += line.parameters > 0
+                   ? text(detail::padded(line.output, 16), detail::grouped(line.parameters), "\n")
+                   : text(line.output, "\n");
         total += line.parameters;
     }
     out += text(detail::padded("total", 50), detail::grouped(total), " parameters, ",

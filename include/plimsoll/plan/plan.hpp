@@ -113,6 +113,7 @@ struct PlanView {
     std::int32_t pixels = -1;
     std::int32_t labels = -1;
     std::int64_t trainable_bytes = 0; ///< of the weights, gradients and each state, padding included
+    std::int64_t shared = 0;          ///< where permanent parts end and those begin that take turns
     std::int64_t total = 0;           ///< bytes of the arena
 };
 
@@ -130,6 +131,7 @@ struct Plan {
     std::int32_t pixels = -1;
     std::int32_t labels = -1;
     std::int64_t trainable_bytes = 0;
+    std::int64_t shared = 0;
     std::int64_t total = 0;
 
     [[nodiscard]] constexpr PlanView view() const {
@@ -144,6 +146,7 @@ struct Plan {
                 .pixels = pixels,
                 .labels = labels,
                 .trainable_bytes = trainable_bytes,
+                .shared = shared,
                 .total = total};
     }
 };

@@ -152,6 +152,7 @@ class Planner : StageBuilder<Nodes> {
             }
         }
         end += guard_bytes;
+        plan_.shared = end;
         plan_.total = place(plan_.parts.begin(), order_, count, end);
     }
 

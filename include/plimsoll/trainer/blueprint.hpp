@@ -49,12 +49,18 @@ struct Blueprint {
         return false;
     }
 
+    /// Lanes that have work in a micro-batch.
+    static constexpr int lanes(const Settings& settings, int micro_batch) {
+        return settings.lanes < micro_batch ? settings.lanes : micro_batch;
+    }
+
     static constexpr Request request(const Settings& settings, int micro_batch, int layout_block) {
+        const int used_lanes = lanes(settings, micro_batch);
         const int workers =
-            settings.threads > 0 && settings.threads < settings.lanes ? settings.threads : settings.lanes;
+            settings.threads > 0 && settings.threads < used_lanes ? settings.threads : used_lanes;
         return {.batch = settings.batch,
                 .micro_batch = micro_batch,
-                .lanes = settings.lanes,
+                .lanes = used_lanes,
                 .workers = workers,
                 .pixel_bytes = sizeof(Pixel),
                 .storage_bytes = sizeof(typename Precision::Storage),
@@ -86,12 +92,15 @@ struct Blueprint {
         return plan(settings, choose_micro_batch(settings, settings.budget)).total;
     }
 
-    /// \returns the micro-batch, the least one if nothing fits.
+    /// \returns the micro-batch, the least one if nothing fits. It does not depend on the number of threads,
+    /// which only sizes buffers: otherwise a result would.
     static constexpr int choose_micro_batch(const Settings& settings, Bytes budget) {
+        Settings any_threads = settings;
+        any_threads.threads = 0;
         const int least = least_micro_batch(settings);
         int micro_batch = settings.batch;
         while (micro_batch > least && budget != all_free_memory &&
-               plan(settings, micro_batch).total > budget.count)
+               plan(any_threads, micro_batch).total > budget.count)
             micro_batch = (micro_batch + 1) / 2;
         return micro_batch;
     }
@@ -134,7 +143,7 @@ struct Blueprint {
                  settings.batch, "; ", by_free ? "nine tenths of the free memory are " : "the budget is ",
                  budget.count, " B (", to_string(budget), "), ", needed - budget.count, " B too little");
         // The planner itself tells what would fit: fewer lanes, then (where statistics couple the batch)
-        // fewer images.
+        // fewer images, then an optimizer with less state.
         Settings fewer = settings;
         while (fewer.lanes > 1 && least_bytes(fewer) > budget.count) fewer.lanes /= 2;
         if (least_bytes(fewer) <= budget.count)
@@ -145,8 +154,13 @@ struct Blueprint {
                 return budget_error(text(message, "; batch normalisation keeps a batch whole: .batch = ",
                                          fewer.batch, ", .lanes = ", fewer.lanes, " fits"));
         }
-        return budget_error(text(message, "; no change of batch or lanes fits: this network needs ",
-                                 least_bytes(fewer), " B"));
+        if constexpr (OptimizerStates > 1) {
+            using Lighter = Blueprint<Model, Pixel, Precision, Device, Loss, 1, Training>;
+            if (Lighter::least_bytes(fewer) <= budget.count)
+                return budget_error(
+                    text(message, "; an optimizer that keeps one number a weight (Sgd, RmsProp) fits"));
+        }
+        return budget_error(text(message, "; no other batch, lanes or optimizer fits"));
     }
 };
 

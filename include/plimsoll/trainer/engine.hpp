@@ -72,10 +72,13 @@ class Engine {
     [[nodiscard]] PlanTable table() const {
         const Shipment& s = plan_->shipment;
         const int passes = (s.batch + s.micro_batch - 1) / s.micro_batch;
+        std::vector<Needs> used;
+        for (int n = 0; n < Blueprint::nodes; ++n) used.push_back(executor_.used(n));
         return plan_table(Blueprint::graph(), *plan_,
                           text("Plimsoll plan: batch ", s.batch, " as ", passes, " micro-batch",
                                passes == 1 ? "" : "es", " of ", s.micro_batch, ", ", s.lanes, " lanes, ",
-                               Blueprint::Precision::name, " on ", Device::name));
+                               Blueprint::Precision::name, " on ", Device::name),
+                          used);
     }
 
     /// Fills every parameter as its facts say, from the seed alone.
@@ -205,12 +208,13 @@ class Engine {
                                   source.classes(), " classes; the model tells ", classes,
                                   " apart: ", classes_advice(source.classes())));
     }
-    /// \throws data_error naming sample and label.
-    static void check_labels(std::span<const Label> labels, std::uint64_t first) {
+    /// \param name_of tells which sample an index of `labels` is. \throws data_error naming sample and label.
+    template <class Name>
+    static void check_labels(std::span<const Label> labels, Name name_of) {
         for (std::size_t i = 0; i < labels.size(); ++i)
             if (labels[i] < 0 || labels[i] >= classes)
-                throw data_error(text("sample ", first + i, " of the batch has label ", labels[i],
-                                      "; the model's classes are 0 to ", classes - 1));
+                throw data_error(text(name_of(i), " has label ", labels[i], "; the model's classes are 0 to ",
+                                      classes - 1, ": ", classes_advice(labels[i] + 1)));
     }
     static std::size_t elements(int images) {
         return static_cast<std::size_t>(Model::input.size()) * static_cast<std::size_t>(images);
@@ -237,7 +241,9 @@ class Engine {
             run(count, false, 0, [&](int, int, std::span<Pixel> pixels, std::span<Label> labels) {
                 source.read(wanted, pixels, labels);
                 if (labelled)
-                    check_labels(labels, first);
+                    check_labels(labels, [&](std::size_t i) {
+                        return text("sample ", first + i, " of ", source.name());
+                    });
                 else
                     std::fill(labels.begin(), labels.end(), Label{0});
             });

@@ -4,6 +4,7 @@
 
 #include <plimsoll/model/names.hpp>
 #include <plimsoll/plan/placement.hpp>
+#include <plimsoll/plan/site.hpp>
 
 #include <string>
 #include <vector>
@@ -49,13 +50,30 @@ struct PlanTable {
 
 namespace detail {
 
+inline constexpr std::string_view phase_names[] = {
+    "packing", "statistics", "forward", "gradient statistics", "backward", "sum of lanes"};
+
 template <int Nodes>
-std::string part_name(const Graph<Nodes>& graph, const std::vector<NamedParameter>& parameters,
+std::string part_name(const Graph<Nodes>& graph, const Plan<Nodes>& plan,
+                      const std::vector<NamedParameter>& parameters, const std::vector<Needs>& used,
                       const Part& part) {
+    const auto in_use = [&](int node, std::int64_t Needs::*what) {
+        const std::int64_t bytes = used.empty() ? 0 : used[static_cast<std::size_t>(node)].*what;
+        return bytes > 0 ? text(" (", grouped(bytes), " B in use)") : std::string();
+    };
     const auto layer = [&](int node) {
         const std::string path = to_string(graph.nodes[node].path);
         return path.empty() ? std::string(graph.nodes[node].facts.name)
                             : text(path, " ", graph.nodes[node].facts.name);
+    };
+    const auto phase = [&] { // of the stage that the part lives in
+        const Stage& stage = plan.stages[part.first];
+        const Step& first = plan.steps[stage.first_step];
+        const Step& last = plan.steps[stage.first_step + stage.steps - 1];
+        const std::string_view name = phase_names[static_cast<int>(last.phase)];
+        return first.node == last.node || stage.slice == 0
+                   ? text(name, " of ", layer(last.node))
+                   : text(name, ", ", layer(first.node), " to ", layer(last.node));
     };
     const auto value = [&](int index) {
         const int producer = graph.values[index].producer;
@@ -73,7 +91,7 @@ std::string part_name(const Graph<Nodes>& graph, const std::vector<NamedParamete
     case Role::running_statistic:
         return parameters[static_cast<std::size_t>(part.owner)].name;
     case Role::packed:
-        return text("library copy of ", layer(part.owner));
+        return text("library copy of ", layer(part.owner), in_use(part.owner, &Needs::packed));
     case Role::pixels:
         return "pixels of the batch ring";
     case Role::labels:
@@ -89,7 +107,7 @@ std::string part_name(const Graph<Nodes>& graph, const std::vector<NamedParamete
     case Role::partial_gradient:
         return text("partial gradients of ", layer(part.owner));
     case Role::workspace:
-        return part.owner < 0 ? "slice buffers" : text("workspace of ", layer(part.owner));
+        return text(part.owner < 0 ? "slice buffers of " : "workspace of ", phase());
     }
     return {};
 }
@@ -99,17 +117,16 @@ std::string part_name(const Graph<Nodes>& graph, const std::vector<NamedParamete
 /// Permanent parts add up with the shared memory and the padding to the total; below the shared memory stand
 /// the parts that take turns in it.
 template <int Nodes>
-PlanTable plan_table(const Graph<Nodes>& graph, const Plan<Nodes>& plan, std::string title) {
+PlanTable plan_table(const Graph<Nodes>& graph, const Plan<Nodes>& plan, std::string title,
+                     const std::vector<Needs>& used = {}) {
     const std::vector<NamedParameter> parameters = named_parameters(graph);
     PlanTable table{std::move(title), {}, plan.total};
-    const std::int32_t last_stage = plan.stages.size() - 1;
-    std::int64_t permanent_end = 0, named = 0;
+    std::int64_t named = plan.total - plan.shared;
     std::vector<PlanRow> shared;
     for (const Part& part : plan.parts) {
         if (part.extent == Extent::slice) continue; // inside the slice buffers
-        PlanRow row{detail::part_name(graph, parameters, part), part.bytes};
-        if (part.first == 0 && part.last == last_stage) {
-            permanent_end = std::max(permanent_end, part.offset + aligned(part.bytes) + guard_bytes);
+        PlanRow row{detail::part_name(graph, plan, parameters, used, part), part.bytes};
+        if (part.offset < plan.shared) {
             named += part.bytes;
             table.rows.push_back(std::move(row));
         } else {
@@ -117,8 +134,7 @@ PlanTable plan_table(const Graph<Nodes>& graph, const Plan<Nodes>& plan, std::st
             shared.push_back(std::move(row));
         }
     }
-    if (permanent_end < plan.total) table.rows.push_back({"shared by turns", plan.total - permanent_end});
-    named += plan.total - permanent_end;
+    if (!shared.empty()) table.rows.push_back({"shared by turns", plan.total - plan.shared});
     std::stable_sort(shared.begin(), shared.end(),
                      [](const PlanRow& a, const PlanRow& b) { return a.bytes > b.bytes; });
     table.rows.insert(table.rows.end(), shared.begin(), shared.end());

@@ -34,14 +34,26 @@ class Predictor {
     /// (N, outputs) probabilities for a source's images, in order.
     template <class Images>
         requires source<Images> std::vector<float> predict(const Images& images) {
+            check_pixels<Images>();
             return engine_.predict(images);
         }
+    /// Loss and accuracy on a source.
     template <class Source>
     Metrics evaluate(const Source& source) {
+        check_pixels<Source>();
         return engine_.evaluate(source);
     }
 
   private:
+    template <class Source>
+    static constexpr void check_pixels() {
+        check_source<Source>();
+        static_assert(
+            std::same_as<typename Source::Pixel, Pixel>,
+            "plimsoll: this source's pixels are not the predictor's: write Predictor<Model, Precision, "
+            "Device, float> for float pixels");
+    }
+
     Engine<Blueprint> engine_;
 };
 

@@ -42,6 +42,9 @@ class Trainer {
         engine_.initialise();
     }
 
+    /// The source must outlive the trainer, so it cannot be a temporary.
+    explicit Trainer(const Source&& train, const Settings& = {}, const Optimizer& = {}) = delete;
+
     /// Who owns every byte of the arena.
     [[nodiscard]] PlanTable plan() const { return engine_.table(); }
     /// Bytes of the arena.
@@ -87,7 +90,7 @@ class Trainer {
             throw data_error(text(count, " labels for ", images.size(), " pixels: expected ",
                                   Engine::elements(static_cast<int>(count)), " (", count, " x ",
                                   to_string(Model::input), ")"));
-        Engine::check_labels(labels, 0);
+        Engine::check_labels(labels, [](std::size_t i) { return text("sample ", i, " of the batch"); });
         return take_step(
             static_cast<int>(count),
             [&](int first, int, std::span<Pixel> pixels, std::span<Label> ring) {
@@ -147,7 +150,9 @@ class Trainer {
                 samples_.resize(static_cast<std::size_t>(images));
                 order.fill(position + static_cast<std::uint64_t>(first), samples_);
                 train_.read(samples_, pixels, labels);
-                Engine::check_labels(labels, static_cast<std::uint64_t>(first));
+                Engine::check_labels(labels, [&](std::size_t i) {
+                    return text("sample ", samples_[i], " of ", train_.name());
+                });
             },
             [&](int image) { return order[position + static_cast<std::uint64_t>(image)]; });
     }

@@ -4,7 +4,7 @@
 
 #include <plimsoll/core/philox.hpp>
 #include <plimsoll/core/storage.hpp>
-#include <plimsoll/device/host/host.hpp>
+#include <plimsoll/device/host/parallel.hpp>
 #include <plimsoll/device/kernel.hpp>
 
 #include <algorithm>
@@ -53,7 +53,7 @@ void for_random_tiles(const Site& site, const Call& call, std::int64_t elements,
 template <class Layer>
 class ElementwiseKernel : public NodeKernel {
   public:
-    ElementwiseKernel(const Site& site, const Host&) : site_(site) {}
+    ElementwiseKernel(const Site& site, const Team&) : site_(site) {}
     static constexpr Needs needs(const Site&) { return {}; }
 
     void forward(const Call& call) override {
@@ -101,7 +101,7 @@ class ElementwiseKernel : public NodeKernel {
 template <class Pixel>
 class WidenKernel : public NodeKernel {
   public:
-    WidenKernel(const Site& site, const Host&) : site_(site) {}
+    WidenKernel(const Site& site, const Team&) : site_(site) {}
     static constexpr Needs needs(const Site&) { return {}; }
 
     void forward(const Call& call) override {
@@ -134,7 +134,7 @@ class WidenKernel : public NodeKernel {
 /// output = input + second.
 class AddKernel : public NodeKernel {
   public:
-    AddKernel(const Site& site, const Host&) : elements_(site.input.size()) {}
+    AddKernel(const Site& site, const Team&) : elements_(site.input.size()) {}
     static constexpr Needs needs(const Site&) { return {}; }
 
     void forward(const Call& call) override {
@@ -156,7 +156,7 @@ class AddKernel : public NodeKernel {
 /// (count, C / block, H, W, block) to (count, C x H x W) and back.
 class FlattenKernel : public NodeKernel {
   public:
-    FlattenKernel(const Site& site, const Host&) : site_(site) {}
+    FlattenKernel(const Site& site, const Team&) : site_(site) {}
     static constexpr Needs needs(const Site&) { return {}; }
 
     void forward(const Call& call) override {

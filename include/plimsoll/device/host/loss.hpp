@@ -2,7 +2,7 @@
 /// \file
 /// Losses on the host: rows in parallel, sums in order.
 
-#include <plimsoll/device/host/host.hpp>
+#include <plimsoll/device/host/parallel.hpp>
 #include <plimsoll/device/kernel.hpp>
 #include <plimsoll/model/loss.hpp>
 
@@ -14,7 +14,7 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 template <class Loss>
 class LossKernel : public NodeKernel {
   public:
-    LossKernel(const Site& site, const Host& host) : classes_(site.input.channels), team_(host.team()) {}
+    LossKernel(const Site& site, const Team& team) : classes_(site.input.channels), team_(team) {}
     static constexpr Needs needs(const Site&) { return {}; }
 
     /// Adds the rows' losses to the tally; outside training also writes their probabilities.
@@ -54,7 +54,7 @@ class LossKernel : public NodeKernel {
   private:
     static constexpr std::int64_t rows_a_task = 32;
     int classes_;
-    const Team& team_;
+    Team team_;
 };
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

@@ -22,7 +22,7 @@ class DenseKernel : public NodeKernel {
 
     static constexpr Needs needs(const Site& site) { return {.scratch = Limits(site).scratch()}; }
     /// What of `needs` is in use on this processor.
-    [[nodiscard]] Needs used() const { return {.scratch = used_}; }
+    [[nodiscard]] Needs used() const override { return {.scratch = used_}; }
     /// The library's names for its ways (forward, weight and input gradient); empty where plain loops do it.
     [[nodiscard]] std::array<std::string_view, 3> implementations() const {
         return {forward_.of[0].implementation(), weight_gradient_.of[0].implementation(),

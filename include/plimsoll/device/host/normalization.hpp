@@ -2,7 +2,7 @@
 /// \file
 /// Batch normalisation on the host.
 
-#include <plimsoll/device/host/host.hpp>
+#include <plimsoll/device/host/parallel.hpp>
 #include <plimsoll/device/kernel.hpp>
 
 #include <cmath>
@@ -10,12 +10,12 @@
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
-/// Statistics are summed in double over fixed groups of images, one a lane of the plan, and combined in
-/// order.
+/// \tparam Layer has the constants `epsilon` and `momentum`. Statistics are summed in double over fixed
+/// groups of images, one a lane of the plan, and combined in order.
+template <class Layer>
 class BatchNormKernel : public NodeKernel {
   public:
-    BatchNormKernel(const Site& site, const Host& host, float epsilon, float momentum)
-        : site_(site), team_(host.team()), epsilon_(epsilon), momentum_(momentum) {}
+    BatchNormKernel(const Site& site, const Team& team) : site_(site), team_(team) {}
 
     static constexpr Needs needs(const Site& site) {
         return {.partial = 2 * static_cast<std::int64_t>(sizeof(double)) * site.input.channels};
@@ -33,13 +33,13 @@ class BatchNormKernel : public NodeKernel {
             const double mean = sums[c] / n;
             const double variance = std::max(sums[channels() + c] / n - mean * mean, 0.0);
             s.mean[c] = static_cast<float>(mean);
-            s.scale[c] = static_cast<float>(1 / std::sqrt(variance + epsilon_));
+            s.scale[c] = static_cast<float>(1 / std::sqrt(variance + Layer::epsilon));
             float& running_mean = call.parameters[2][c];
             float& running_variance = call.parameters[3][c];
-            running_mean += momentum_ * (static_cast<float>(mean) - running_mean);
+            running_mean += Layer::momentum * (static_cast<float>(mean) - running_mean);
             if (n > 1) // one value has no unbiased variance
                 running_variance +=
-                    momentum_ * (static_cast<float>(variance * n / (n - 1)) - running_variance);
+                    Layer::momentum * (static_cast<float>(variance * n / (n - 1)) - running_variance);
         }
     }
 
@@ -51,7 +51,8 @@ class BatchNormKernel : public NodeKernel {
         const float *running_mean = call.parameters[2], *running_variance = call.parameters[3];
         for_channels(call.count, [&](std::int64_t at, int c) {
             const float mean = call.training ? s.mean[c] : running_mean[c];
-            const float scale = call.training ? s.scale[c] : 1 / std::sqrt(running_variance[c] + epsilon_);
+            const float scale =
+                call.training ? s.scale[c] : 1 / std::sqrt(running_variance[c] + Layer::epsilon);
             y[at] = (x[at] - mean) * scale * weight[c] + bias[c];
         });
     }
@@ -141,8 +142,7 @@ class BatchNormKernel : public NodeKernel {
     }
 
     Site site_;
-    const Team& team_;
-    float epsilon_, momentum_;
+    Team team_;
 };
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

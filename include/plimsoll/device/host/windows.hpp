@@ -79,7 +79,7 @@ class ConvolutionKernel : public NodeKernel {
                 .scratch = limits.partial() + limits.workspace()};
     }
     /// What of `needs` is in use on this processor.
-    [[nodiscard]] Needs used() const;
+    [[nodiscard]] inline Needs used() const override;
     /// The library's names for its ways ("jit:avx512_core"); empty where plain loops do it.
     [[nodiscard]] std::array<std::string_view, 3> implementations() const {
         return {forward_.implementation(), weight_gradient_.implementation(),
@@ -238,9 +238,8 @@ inline void ConvolutionKernel::pack(const Call& call) {
     const SingleThreaded single;
     if (pack_forward_) pack_forward_operands_.run({call.parameters[0], call.packed}, call.scratch);
     if (pack_input_gradient_)
-        pack_data_operands_.run(
-            {call.parameters[0], detail::floats_at(call.packed, aligned(forward_bytes_))},
-            call.scratch);
+        pack_data_operands_.run({call.parameters[0], detail::floats_at(call.packed, aligned(forward_bytes_))},
+                                call.scratch);
 }
 
 inline void ConvolutionKernel::forward(const Call& call) {
