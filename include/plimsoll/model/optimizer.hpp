@@ -70,16 +70,16 @@ struct AdamRule {
     float root_correction; ///< 1 / sqrt(1 - beta2^t)
     float epsilon;
     float l2;   ///< added to the gradient (Adam)
-    float keep; ///< multiplies the weight first (AdamW)
+    float decay; ///< of the weight itself (AdamW): the small number, because 1 - decay would lose its digits
     PLIMSOLL_HD void operator()(float& w, float g, float& m, float& v) const {
         g += l2 * w;
         m = beta1 * m + one_minus_beta1 * g;
         v = beta2 * v + one_minus_beta2 * g * g;
-        w = keep * w - rate * m / (std::sqrt(v) * root_correction + epsilon);
+        w -= decay * w + rate * m / (std::sqrt(v) * root_correction + epsilon);
     }
 };
 
-inline AdamRule adam_rule(double rate, double beta1, double beta2, double epsilon, double l2, double keep,
+inline AdamRule adam_rule(double rate, double beta1, double beta2, double epsilon, double l2, double decay,
                           std::uint64_t step) {
     const double t = static_cast<double>(step);
     return {static_cast<float>(beta1),
@@ -90,7 +90,7 @@ inline AdamRule adam_rule(double rate, double beta1, double beta2, double epsilo
             static_cast<float>(1 / std::sqrt(1 - std::pow(beta2, t))),
             static_cast<float>(epsilon),
             static_cast<float>(l2),
-            static_cast<float>(keep)};
+            static_cast<float>(decay)};
 }
 
 } // namespace detail
@@ -106,7 +106,7 @@ struct Adam {
     static constexpr int states = 2;
 
     [[nodiscard]] detail::AdamRule rule(std::uint64_t step) const {
-        return detail::adam_rule(learning_rate, beta1, beta2, epsilon, weight_decay, 1, step);
+        return detail::adam_rule(learning_rate, beta1, beta2, epsilon, weight_decay, 0, step);
     }
 };
 
@@ -121,7 +121,7 @@ struct AdamW {
     static constexpr int states = 2;
 
     [[nodiscard]] detail::AdamRule rule(std::uint64_t step) const {
-        return detail::adam_rule(learning_rate, beta1, beta2, epsilon, 0, 1 - learning_rate * weight_decay,
+        return detail::adam_rule(learning_rate, beta1, beta2, epsilon, 0, learning_rate * weight_decay,
                                  step);
     }
 };
