@@ -4,14 +4,7 @@
 # names. With PLIMSOLL_CONTROL defined the same file must compile, so that it fails for its own reason.
 set -eu
 compiler=$1 flags=$2 case=$3
-set --
-while IFS= read -r flag; do
-    case $flag in
-    '') ;;
-    -fopenmp=*) set -- "$@" -fopenmp ;; # the same words for g++ and clang++
-    *) set -- "$@" "$flag" ;;
-    esac
-done <"$flags"
+. "$(dirname "$0")/flags.sh"
 case $compiler in
 *nvcc*) set -- "$@" -x cu -c -o /dev/null ;;
 *) set -- "$@" -fsyntax-only ;;

@@ -6,14 +6,7 @@ set -eu
 
 if [ "$1" = --one ]; then # --one <compiler> <flags file> <work directory> <header>
     compiler=$2 flags=$3 work=$4 header=$5
-    set --
-    while IFS= read -r flag; do
-        case $flag in
-        '') ;;
-        -fopenmp=*) set -- "$@" -fopenmp ;; # the same words for g++ and clang++
-        *) set -- "$@" "$flag" ;;
-        esac
-    done <"$flags"
+    . "$(dirname "$0")/flags.sh"
     case $compiler in
     *nvcc*) set -- "$@" -x cu -c -o /dev/null ;;
     *) set -- "$@" -x c++ -Wall -Wextra -Wconversion -Wshadow -Werror -fsyntax-only ;;

@@ -142,7 +142,8 @@ void compare(B& bench, std::vector<float>& values, const std::vector<float>& gra
 template <class Layer>
 void check_gradients(Shape shape) {
     if (Layer::facts(shape).output.size() == 0) return;
-    for (const auto& [count, images] : {std::pair{1, 1}, std::pair{3, 4}}) {
+    for (const int images : {1, 4}) {
+        const int count = images == 1 ? 1 : 3; // ragged
         Bench<Layer> bench(shape, count, images);
         INFO(Layer::facts(shape).name, " on ", to_string(shape), ", ", count, " of ", images);
         bench.forward();

@@ -22,14 +22,7 @@ refuse() {
     exit 1
 }
 
-set --
-while IFS= read -r flag; do
-    case $flag in
-    '') ;;
-    -fopenmp=*) set -- "$@" -fopenmp ;; # the same words for g++ and clang++
-    *) set -- "$@" "$flag" ;;
-    esac
-done <"$flags"
+. "$(dirname "$0")/flags.sh"
 
 # Each block into a file of its own that remembers its page and line.
 for page in README.md $(cd "$root" && ls docs/*.md 2>/dev/null); do
