@@ -82,18 +82,15 @@ class ExampleDevice {
         for (std::int64_t i = 0; i < count; ++i) to[i] += from[i];
     }
 
-    /// An optimizer's rule over (weights, gradients, states), `count` floats each. Where the optimizer has
-    /// fewer states, the missing ones are the weights' own memory: so copies go in, and the weight is stored
-    /// last.
+    /// An optimizer's step: `rule(weight, gradient, first, second)` for each weight. A state that the
+    /// optimizer does not keep is null; the rule is then given a dummy.
     template <class Rule>
     static void update(const Rule& rule, float* weights, const float* gradients, float* first_state,
                        float* second_state, std::int64_t count) {
         for (std::int64_t i = 0; i < count; ++i) {
-            float weight = weights[i], first = first_state[i], second = second_state[i];
-            rule(weight, gradients[i], first, second);
-            first_state[i] = first;
-            second_state[i] = second;
-            weights[i] = weight;
+            float unused = 0;
+            rule(weights[i], gradients[i], first_state == nullptr ? unused : first_state[i],
+                 second_state == nullptr ? unused : second_state[i]);
         }
     }
 };

@@ -72,8 +72,8 @@ class Executor {
         const std::int64_t count = plan_.trainable_bytes / static_cast<std::int64_t>(sizeof(float));
         float* weights = block(Role::weight);
         if (weights == nullptr) return;
-        float* first = states > 0 ? block(Role::first_state) : weights;
-        float* second = states > 1 ? block(Role::second_state) : weights;
+        float* first = states > 0 ? block(Role::first_state) : nullptr;
+        float* second = states > 1 ? block(Role::second_state) : nullptr;
         device_.update(rule, weights, block(Role::gradient), first, second, count);
         weights_changed();
     }

@@ -32,8 +32,8 @@ class Host {
     [[nodiscard]] int workers() const { return team_.threads(); }
     [[nodiscard]] std::int64_t free_bytes() const { return available_memory(); }
 
-    /// Channels last: over a whole network oneDNN's kernels for it are as fast as those for its blocked layouts,
-    /// they exist for every number of channels, and they need no AVX-512.
+    /// Channels last: over a whole network oneDNN's kernels for it are as fast as those for its blocked
+    /// layouts, they exist for every number of channels, and they need no AVX-512.
     [[nodiscard]] static constexpr int layout_block() { return 0; }
 
     /// Anonymous pages, owned.
@@ -91,28 +91,39 @@ class Host {
         });
     }
 
-    /// An optimizer's rule over (weights, gradients, states), each `count` floats.
+    /// An optimizer's rule over (weights, gradients, states), each `count` floats; a state it does not keep
+    /// is null.
     template <class Rule>
     void update(const Rule& rule, float* weights, const float* gradients, float* first_state,
                 float* second_state, std::int64_t count) const {
         team_.for_chunks(count, chunk_elements, [=](std::int64_t, std::int64_t first, std::int64_t size) {
-            float* __restrict w = weights + first;
-            const float* __restrict g = gradients + first;
-            float* __restrict a = first_state + first;
-            float* __restrict b = second_state + first;
-            const Rule local = rule;
-            PLIMSOLL_SIMD
-            for (std::int64_t i = 0; i < size; ++i) {
-                float weight = w[i], state_a = a[i], state_b = b[i];
-                local(weight, g[i], state_a, state_b);
-                a[i] = state_a;
-                b[i] = state_b;
-                w[i] = weight;
-            }
+            float* w = weights + first;
+            const float* g = gradients + first;
+            if (first_state == nullptr)
+                update_chunk<0>(rule, w, g, nullptr, nullptr, size);
+            else if (second_state == nullptr)
+                update_chunk<1>(rule, w, g, first_state + first, nullptr, size);
+            else
+                update_chunk<2>(rule, w, g, first_state + first, second_state + first, size);
         });
     }
 
   private:
+    template <int States, class Rule>
+    static void update_chunk(const Rule rule, float* __restrict w, const float* __restrict g,
+                             float* __restrict a, float* __restrict b, std::int64_t size) {
+        PLIMSOLL_SIMD
+        for (std::int64_t i = 0; i < size; ++i) {
+            float weight = w[i], first = 0, second = 0;
+            if constexpr (States > 0) first = a[i];
+            if constexpr (States > 1) second = b[i];
+            rule(weight, g[i], first, second);
+            if constexpr (States > 0) a[i] = first;
+            if constexpr (States > 1) b[i] = second;
+            w[i] = weight;
+        }
+    }
+
     Team team_;
 };
 
