@@ -41,4 +41,3 @@ BENCHMARK(train_step)
     ->UseRealTime();
 
 } // namespace
-

@@ -8,10 +8,11 @@
 
 using namespace plimsoll;
 
-using Net = Sequential<Image<28, 28, 1>,
-                       Conv2d<32, 3, 1, 1>, Relu, MaxPool<2>,
-                       Conv2d<64, 3, 1, 1>, Relu, Conv2d<64, 3, 1, 1>, Relu, MaxPool<2>,
-                       Flatten, Dropout<0.25_p>, Dense<128>, Relu, Dense<10>>;
+// clang-format off: a line a stage
+using Net =
+    Sequential<Image<28, 28, 1>, Conv2d<32, 3, 1, 1>, Relu, MaxPool<2>, Conv2d<64, 3, 1, 1>, Relu,
+               Conv2d<64, 3, 1, 1>, Relu, MaxPool<2>, Flatten, Dropout<0.25_p>, Dense<128>, Relu, Dense<10>>;
+// clang-format on
 using Job = Trainer<Net, InMemory<u8>, Float, Host>;
 
 constexpr Settings defaults{.batch = 64, .budget = 32_MiB, .seed = 1};
@@ -50,7 +51,8 @@ int main(int argc, char** argv) try {
     std::printf("test accuracy: %.2f %%\n", 100 * job.evaluate(test).accuracy);
     return history.interrupted ? 130 : 0;
 } catch (const plimsoll::io_error& problem) {
-    std::fprintf(stderr, "fashion_mnist: %s\nDebian's package dataset-fashion-mnist brings the pictures.\n", problem.what());
+    std::fprintf(stderr, "fashion_mnist: %s\nDebian's package dataset-fashion-mnist brings the pictures.\n",
+                 problem.what());
     return 1;
 } catch (const plimsoll::error& problem) {
     std::fprintf(stderr, "fashion_mnist: %s\n", problem.what());

@@ -25,15 +25,14 @@ using Binary = Sequential<Image<15, 13, 3>, Conv2d<6, 3>, Relu, MaxPool<2>, Conv
 /// The folder of trajectories: PLIMSOLL_GOLDEN, else the reference data's.
 std::optional<std::string> golden_folder() {
     if (const char* named = std::getenv("PLIMSOLL_GOLDEN")) {
-        REQUIRE_MESSAGE(std::filesystem::exists(named), "PLIMSOLL_GOLDEN names no folder: " << std::string(named));
+        REQUIRE_MESSAGE(std::filesystem::exists(named),
+                        "PLIMSOLL_GOLDEN names no folder: " << std::string(named));
         return named;
     }
     return support::reference_path("golden");
 }
 
-std::string read_text(const std::string& path) {
-    return read_all(path);
-}
+std::string read_text(const std::string& path) { return read_all(path); }
 
 double number(const Json& json) {
     if (const auto* integer = json.as<std::int64_t>()) return static_cast<double>(*integer);

@@ -69,7 +69,7 @@ struct AdamRule {
     float rate;            ///< learning rate over 1 - beta1^t
     float root_correction; ///< 1 / sqrt(1 - beta2^t)
     float epsilon;
-    float l2;   ///< added to the gradient (Adam)
+    float l2;    ///< added to the gradient (Adam)
     float decay; ///< of the weight itself (AdamW): the small number, because 1 - decay would lose its digits
     PLIMSOLL_HD void operator()(float& w, float g, float& m, float& v) const {
         g += l2 * w;
@@ -121,8 +121,7 @@ struct AdamW {
     static constexpr int states = 2;
 
     [[nodiscard]] detail::AdamRule rule(std::uint64_t step) const {
-        return detail::adam_rule(learning_rate, beta1, beta2, epsilon, 0, learning_rate * weight_decay,
-                                 step);
+        return detail::adam_rule(learning_rate, beta1, beta2, epsilon, 0, learning_rate * weight_decay, step);
     }
 };
 
