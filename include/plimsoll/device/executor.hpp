@@ -37,7 +37,6 @@ class Executor {
     Executor(Device& device, const PlanView& plan, std::vector<NodeRecord> nodes)
         : device_(device), plan_(plan), arena_(device, plan), nodes_(std::move(nodes)) {}
 
-    [[nodiscard]] const Arena<Device>& arena() const { return arena_; }
     [[nodiscard]] float* parameter(int index) const { return floats(plan_.weights, index); }
     [[nodiscard]] float* gradient(int index) const { return floats(plan_.gradients, index); }
 

@@ -159,7 +159,7 @@ class Engine {
         check_source_fits(source);
         double loss = 0;
         std::uint64_t correct = 0;
-        for_batches(source, [&](int, std::span<const std::uint64_t>) {
+        for_batches(source, [&](int) {
             const Tally tally = read_tally();
             loss += tally.loss;
             correct += static_cast<std::uint64_t>(tally.correct);
@@ -173,8 +173,7 @@ class Engine {
         check_shape(source.name(), source.shape());
         std::vector<float> out;
         for_batches(
-            source, [&](int count, std::span<const std::uint64_t>) { append_probabilities(out, count); },
-            false);
+            source, [&](int count) { append_probabilities(out, count); }, false);
         return out;
     }
     /// Images (count, H, W, C) to (count, outputs) probabilities. \throws data_error if pixels are left over.
@@ -228,7 +227,7 @@ class Engine {
                                   to_string(Model::input)));
     }
 
-    /// Runs forward over all samples in order; `after(count, samples)` follows each batch.
+    /// Runs forward over all samples in order; `after(count)` follows each batch.
     template <class Source, class After>
     void for_batches(const Source& source, After after, bool labelled = true) {
         const auto most = static_cast<std::uint64_t>(plan_->shipment.micro_batch);
@@ -247,7 +246,7 @@ class Engine {
                 else
                     std::fill(labels.begin(), labels.end(), Label{0});
             });
-            after(count, wanted);
+            after(count);
         }
     }
     void append_probabilities(std::vector<float>& out, int count) {
