@@ -1,7 +1,7 @@
 // What surrounds the training itself: the machine's limits, threads, interrupts, history and progress.
 
+#include <plimsoll/core/process.hpp>
 #include <plimsoll/device/host/parallel.hpp>
-#include <plimsoll/device/host/threads.hpp>
 #include <plimsoll/trainer/history.hpp>
 #include <plimsoll/trainer/interrupt.hpp>
 #include <plimsoll/trainer/progress.hpp>
@@ -77,7 +77,7 @@ class Environment {
 
 } // namespace
 
-// --- threads.hpp ---
+// --- process.hpp ---
 
 TEST_CASE("processors: cgroup v2 takes the tightest quota from the process's group up to the root") {
     const FakeRoot root;

@@ -156,7 +156,43 @@ TEST_CASE("the plan's ring has room for what is read ahead") {
     const auto ring = [](const auto& plan) { return plan.parts[plan.pixels].bytes; };
     CHECK(3 * ring(Here::plan({.batch = 8}, {.micro_batch = 8})) ==
           ring(Ahead::plan({.batch = 8}, {.micro_batch = 8})));
+    // A setting says otherwise, and changes no bit.
+    CHECK(ring(Here::plan({.batch = 8, .prefetch = 2}, {.micro_batch = 8})) ==
+          ring(Ahead::plan({.batch = 8}, {.micro_batch = 8})));
+    const Tricky source(50, 2);
+    std::vector<std::vector<float>> weights;
+    for (const int prefetch : {-1, 0, 1, 5}) {
+        Job<Tricky> job(source, {.batch = 8, .prefetch = prefetch});
+        job.fit({.progress = false});
+        weights.push_back(job.parameter(0));
+        CHECK(weights.back() == weights.front());
+    }
+    CHECK(support::contains(
+        support::message_of<argument_error>([&] { Job<Tricky> job(source, {.prefetch = -2}); }),
+        ".prefetch = -2"));
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) // they need address space themselves
+TEST_CASE("where the process may have no more threads, reading goes on with fewer") {
+    rlimit before{};
+    REQUIRE(getrlimit(RLIMIT_AS, &before) == 0);
+    const auto pages = detail::read_number("/proc/self/statm"); // VmSize
+    REQUIRE(pages);
+    Tricky source(60);
+    Ring ring(2, 4);
+    rlimit tight = before; // room for a few of 64 stacks
+    tight.rlim_cur = static_cast<rlim_t>(*pages * sysconf(_SC_PAGESIZE)) + (20u << 20);
+    REQUIRE(setrlimit(RLIMIT_AS, &tight) == 0);
+    std::size_t read = 0;
+    {
+        Prefetch<Tricky> reading(source, ring.slots, 64, backwards(60));
+        REQUIRE(setrlimit(RLIMIT_AS, &before) == 0);
+        for (auto filled = reading.next(); !filled.samples.empty(); filled = reading.next())
+            read += filled.samples.size();
+    }
+    CHECK(read == 60);
+}
+#endif
 
 TEST_CASE("MemoryMapped gives the bits of InMemory: pictures, losses and weights") {
     const support::TemporaryFolder folder;

@@ -155,6 +155,16 @@ TEST_CASE("a picture that cannot be read is named, or another stands in and is c
                      images.begin() + static_cast<std::ptrdiff_t>(6 * pixels),
                      images.begin() + static_cast<std::ptrdiff_t>(6 * pixels)));
     CHECK(labels[5] == labels[6]);
+    // What stands in comes from the same part: the first of it, behind the last.
+    const auto image = [&](const auto& source, std::size_t i) {
+        const auto first = all_of(source).first.begin() + static_cast<std::ptrdiff_t>(i * pixels);
+        return std::vector<u8>(first, first + static_cast<std::ptrdiff_t>(pixels)); // (H, W, C)
+    };
+    const auto part = skipping.slice("[2:6]");
+    CHECK(image(part, 3) == image(sound.take(5), 2));
+    CHECK(image(part.stratified(1), 3) == image(sound.take(5), 2));
+    CHECK(all_of(part, 2) == all_of(part, 4));
+    CHECK(image(AnySource<u8>(part).skip(1), 2) == image(sound.take(5), 3));
     std::filesystem::resize_file(sound.place(9), 100);
     CHECK(support::contains(support::message_of<data_error>([&] { all_of(skipping); }),
                             "more than 1 pictures"));

@@ -29,7 +29,7 @@ class ErasedSource {
     [[nodiscard]] virtual std::string name() const = 0;
     [[nodiscard]] virtual Label label(std::uint64_t sample) const = 0;
     [[nodiscard]] virtual int reader_threads() const = 0;
-    virtual void read(std::span<const std::uint64_t> samples, std::span<Pixel> images,
+    virtual void read(const Subset& part, std::span<const std::uint64_t> samples, std::span<Pixel> images,
                       std::span<Label> labels) const = 0;
 };
 
@@ -46,9 +46,9 @@ class HeldSource final : public ErasedSource<typename S::Pixel> {
     [[nodiscard]] std::string name() const override { return source_.name(); }
     [[nodiscard]] Label label(std::uint64_t sample) const override { return source_.label(sample); }
     [[nodiscard]] int reader_threads() const override { return plimsoll::reader_threads(source_); }
-    void read(std::span<const std::uint64_t> samples, std::span<typename S::Pixel> images,
+    void read(const Subset& part, std::span<const std::uint64_t> samples, std::span<typename S::Pixel> images,
               std::span<Label> labels) const override {
-        source_.read(samples, images, labels);
+        read_subset(source_, part, samples, images, labels);
     }
 
   private:

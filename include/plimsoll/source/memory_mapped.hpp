@@ -66,16 +66,22 @@ class MemoryMapped : public Sliceable<MemoryMapped<PixelType>> {
     void read(std::span<const std::uint64_t> samples, std::span<Pixel> images,
               std::span<Label> labels) const {
         check_read(name(), size(), shape_, samples, images, labels);
+        read(Subset(size()), samples, images, labels);
+    }
+    /// \param samples below part.size()
+    void read(const Subset& part, std::span<const std::uint64_t> samples, std::span<Pixel> images,
+              std::span<Label> labels) const {
         const auto stride = static_cast<std::size_t>(shape_.size());
         for (const std::uint64_t sample : samples)
-            static_cast<void>(::posix_fadvise(file_.descriptor(), static_cast<off_t>(place(sample)),
+            static_cast<void>(::posix_fadvise(file_.descriptor(), static_cast<off_t>(place(part[sample])),
                                               static_cast<off_t>(stride * sizeof(Pixel)),
                                               POSIX_FADV_WILLNEED)); // advice: a refusal costs time only
         for (std::size_t i = 0; i < samples.size(); ++i) {
             const std::span<Pixel> image = images.subspan(i * stride, stride); // (H, W, C)
-            file_.read_at(place(samples[i]), image);
-            labels[i] = labels_[static_cast<std::size_t>(samples[i])];
-            if constexpr (std::same_as<Pixel, float>) check(image, samples[i] * stride);
+            const std::uint64_t sample = part[samples[i]];
+            file_.read_at(place(sample), image);
+            labels[i] = label(sample);
+            if constexpr (std::same_as<Pixel, float>) check(image, sample * stride);
         }
     }
 

@@ -11,6 +11,7 @@
 #include <functional>
 #include <limits>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -63,7 +64,10 @@ class Prefetch {
             fills_.push_back({.slot = slot});
             fills_.back().samples.resize(slot.labels.size());
         }
-        for (int t = 0; t < threads; ++t) threads_.emplace_back([this] { work(); });
+        try {
+            for (int t = 0; t < threads; ++t) threads_.emplace_back([this] { work(); });
+        } catch (const std::system_error&) { // the process may have no more: those there are read, or `next`
+        }
     }
     Prefetch(const Prefetch&) = delete;
     Prefetch& operator=(const Prefetch&) = delete;

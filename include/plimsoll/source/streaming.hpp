@@ -4,6 +4,7 @@
 
 #include <plimsoll/core/permutation.hpp>
 #include <plimsoll/core/philox.hpp>
+#include <plimsoll/core/process.hpp>
 #include <plimsoll/format/example.hpp>
 #include <plimsoll/format/picture.hpp>
 #include <plimsoll/format/record_index.hpp>
@@ -16,7 +17,6 @@
 #include <memory>
 #include <mutex>
 #include <set>
-#include <thread>
 #include <variant>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
@@ -24,7 +24,7 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 /// What happens to a picture that cannot be read.
 enum class Corrupt {
     fail, ///< the exception goes to whoever trains
-    skip  ///< the next sound picture stands in, so that counts, order and resume stay as they are
+    skip  ///< the next sound one of its slice stands in, so that counts, order and resume stay as they are
 };
 
 /// How pictures are found and read.
@@ -183,12 +183,17 @@ class Streaming : public Sliceable<Streaming<PixelType>> {
     void read(std::span<const std::uint64_t> samples, std::span<Pixel> images,
               std::span<Label> labels) const {
         check_read(name_, size(), shape_, samples, images, labels);
+        read(Subset(size()), samples, images, labels);
+    }
+    /// The same of a part, which a picture that stands in for another comes from too.
+    /// \param samples below part.size()
+    void read(const Subset& part, std::span<const std::uint64_t> samples, std::span<Pixel> images,
+              std::span<Label> labels) const {
         const auto pixels = static_cast<std::size_t>(shape_.size());
         Lease lease(*shared_, shape_, options_.resampling);
         for (std::size_t i = 0; i < samples.size(); ++i) {
-            const std::uint64_t sample =
-                read_one(samples[i], images.subspan(i * pixels, pixels), lease.worker());
-            labels[i] = label(sample);
+            const std::span<Pixel> image = images.subspan(i * pixels, pixels); // (H, W, C)
+            labels[i] = label(read_one(part, samples[i], image, lease.worker()));
         }
     }
 
@@ -245,8 +250,7 @@ class Streaming : public Sliceable<Streaming<PixelType>> {
             pictures_);
         detail::check_counts(labels_.size(), name_, labels_.size(), name_);
         classes_ = std::max(detail::count_classes(labels_, name_), static_cast<int>(class_names_.size()));
-        const int processors = static_cast<int>(std::max(std::thread::hardware_concurrency(), 1u));
-        readers_ = options.readers > 0 ? options.readers : std::max(processors / 2, 1);
+        readers_ = options.readers > 0 ? options.readers : std::max(available_threads() / 2, 1);
     }
 
     static Pictures open(const std::string& what, const StreamingOptions& options) {
@@ -260,20 +264,20 @@ class Streaming : public Sliceable<Streaming<PixelType>> {
         return detail::RecordPictures(shards, options);
     }
 
-    /// \returns the sample that was read: another than asked for where that one is corrupt and skipped.
-    std::uint64_t read_one(std::uint64_t sample, std::span<Pixel> image, Worker& worker) const {
-        const std::uint64_t wanted = sample;
-        for (;;) {
+    /// \returns the source's sample that was read: one behind it in the part where it is corrupt and skipped.
+    std::uint64_t read_one(const Subset& part, std::uint64_t sample, std::span<Pixel> image,
+                           Worker& worker) const {
+        for (std::uint64_t step = 0; step < part.size(); ++step) {
+            const std::uint64_t candidate = part[(sample + step) % part.size()];
             try {
-                decode(sample, image, worker);
-                return sample;
+                decode(candidate, image, worker);
+                return candidate;
             } catch (const error& problem) {
                 if (options_.corrupt == Corrupt::fail) throw;
-                set_aside(sample, problem);
+                set_aside(candidate, problem);
             }
-            sample = sample + 1 < size() ? sample + 1 : 0;
-            if (sample == wanted) throw data_error(text("\"", name_, "\": no picture can be read"));
         }
+        throw data_error(text("\"", name_, "\": no picture can be read"));
     }
     void decode(std::uint64_t sample, std::span<Pixel> image, Worker& worker) const {
         const std::span<const std::byte> stored =

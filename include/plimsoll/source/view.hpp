@@ -9,6 +9,8 @@
 
 #include <map>
 #include <memory>
+#include <utility>
+#include <vector>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
@@ -42,6 +44,69 @@ void report_missing_classes(const S& source) {
     }
 }
 
+/// Which samples of a source a part of it holds, and in which order.
+class Subset {
+  public:
+    /// All samples of a source of `size`.
+    explicit Subset(std::uint64_t size) : range_{0, size} {}
+    explicit Subset(std::vector<std::uint64_t> samples)
+        : range_{0, samples.size()},
+          chosen_(std::make_shared<const std::vector<std::uint64_t>>(std::move(samples))) {}
+
+    [[nodiscard]] std::uint64_t size() const { return range_.count; }
+    /// The source's sample that is the part's `sample`.
+    [[nodiscard]] std::uint64_t operator[](std::uint64_t sample) const {
+        const std::uint64_t at = range_.first + sample;
+        return chosen_ ? (*chosen_)[static_cast<std::size_t>(at)] : at;
+    }
+    [[nodiscard]] Subset within(SampleRange range) const {
+        Subset narrowed = *this;
+        narrowed.range_ = {range_.first + range.first, range.count};
+        return narrowed;
+    }
+    /// This part of a part. Allocates only if samples were chosen one by one.
+    [[nodiscard]] Subset of(const Subset& outer) const {
+        if (!chosen_) return outer.within(range_);
+        std::vector<std::uint64_t> samples;
+        for (std::uint64_t i = 0; i < size(); ++i) samples.push_back(outer[(*this)[i]]);
+        return Subset(std::move(samples));
+    }
+
+  private:
+    SampleRange range_;
+    std::shared_ptr<const std::vector<std::uint64_t>> chosen_; ///< null: as they lie
+};
+
+namespace detail {
+
+/// A source that is told which part of it is read: it then sees a whole batch at once, and lets nothing from
+/// outside the part in.
+template <class S>
+concept reads_subset = requires(const S& s, const Subset& part, std::span<const std::uint64_t> samples,
+                                std::span<typename S::Pixel> images, std::span<Label> labels) {
+    s.read(part, samples, images, labels);
+};
+
+/// Reads samples of a part. \param samples below part.size() \param images (n, H, W, C) \param labels (n)
+template <class S>
+void read_subset(const S& source, const Subset& part, std::span<const std::uint64_t> samples,
+                 std::span<typename S::Pixel> images, std::span<Label> labels) {
+    if constexpr (reads_subset<S>) {
+        source.read(part, samples, images, labels);
+    } else {
+        const auto pixels = static_cast<std::size_t>(source.shape().size());
+        std::uint64_t places[32]; // a few at a time: nothing is allocated
+        for (std::size_t first = 0; first < samples.size(); first += std::size(places)) {
+            const std::size_t count = std::min(std::size(places), samples.size() - first);
+            for (std::size_t i = 0; i < count; ++i) places[i] = part[samples[first + i]];
+            source.read(std::span(places, count), images.subspan(first * pixels, count * pixels),
+                        labels.subspan(first, count));
+        }
+    }
+}
+
+} // namespace detail
+
 template <class Base>
 class View;
 
@@ -72,9 +137,9 @@ class View {
     static constexpr int read_ahead = plimsoll::read_ahead<Base>;
 
     /// All samples.
-    explicit View(const Base& base) : base_(&base), range_{0, base.size()}, name_(base.name()) {}
+    explicit View(const Base& base) : base_(&base), part_(base.size()), name_(base.name()) {}
 
-    [[nodiscard]] std::uint64_t size() const { return range_.count; }
+    [[nodiscard]] std::uint64_t size() const { return part_.size(); }
     [[nodiscard]] Shape shape() const { return base_->shape(); }
     /// Those of the whole source: a part that lacks the last class is no other problem.
     [[nodiscard]] int classes() const { return base_->classes(); }
@@ -82,26 +147,20 @@ class View {
     [[nodiscard]] const std::string& name() const { return name_; }
     [[nodiscard]] int reader_threads() const { return plimsoll::reader_threads(*base_); }
     [[nodiscard]] Label label(std::uint64_t sample) const requires source_with_labels<Base> {
-        return base_->label(place(sample));
+        return base_->label(part_[sample]);
     }
-
     /// The sample of the source that is this one's `sample`.
-    [[nodiscard]] std::uint64_t place(std::uint64_t sample) const {
-        const std::uint64_t at = range_.first + sample;
-        return chosen_ ? (*chosen_)[static_cast<std::size_t>(at)] : at;
-    }
+    [[nodiscard]] std::uint64_t place(std::uint64_t sample) const { return part_[sample]; }
 
     void read(std::span<const std::uint64_t> samples, std::span<Pixel> images,
               std::span<Label> labels) const {
         check_read(name_, size(), shape(), samples, images, labels);
-        const auto pixels = static_cast<std::size_t>(shape().size());
-        std::uint64_t places[32]; // the source is asked for a few at a time: nothing is allocated
-        for (std::size_t first = 0; first < samples.size(); first += std::size(places)) {
-            const std::size_t count = std::min(std::size(places), samples.size() - first);
-            for (std::size_t i = 0; i < count; ++i) places[i] = place(samples[first + i]);
-            base_->read(std::span(places, count), images.subspan(first * pixels, count * pixels),
-                        labels.subspan(first, count));
-        }
+        detail::read_subset(*base_, part_, samples, images, labels);
+    }
+    /// \param part of this view.
+    void read(const Subset& part, std::span<const std::uint64_t> samples, std::span<Pixel> images,
+              std::span<Label> labels) const {
+        detail::read_subset(*base_, part.of(part_), samples, images, labels);
     }
 
     /// \throws argument_error for what is no slice or holds no sample.
@@ -121,19 +180,18 @@ class View {
             throw argument_error(text("stratified(", share, "): a share is within 0 and 1"));
         std::map<Label, std::vector<std::uint64_t>> classes; // places in this view
         for (std::uint64_t sample = 0; sample < size(); ++sample) classes[label(sample)].push_back(sample);
-        auto chosen = std::make_shared<std::vector<std::uint64_t>>();
+        std::vector<std::uint64_t> chosen;
         for (const auto& [label, samples] : classes) {
             const Permutation draw(samples.size(),
                                    stream_key(seed, Purpose::shuffle) + static_cast<std::uint64_t>(label));
             const auto count = std::max<std::uint64_t>(
                 1, static_cast<std::uint64_t>(std::nearbyint(share * static_cast<double>(samples.size()))));
             for (std::uint64_t i = 0; i < count; ++i)
-                chosen->push_back(place(samples[static_cast<std::size_t>(draw[i])]));
+                chosen.push_back(place(samples[static_cast<std::size_t>(draw[i])]));
         }
-        std::sort(chosen->begin(), chosen->end());
+        std::sort(chosen.begin(), chosen.end());
         View part = *this;
-        part.range_ = {0, chosen->size()};
-        part.chosen_ = std::move(chosen);
+        part.part_ = Subset(std::move(chosen));
         part.name_ += text(" (", share, " of each class)");
         return part;
     }
@@ -141,14 +199,13 @@ class View {
   private:
     View within(SampleRange range, std::string_view part) const {
         View narrowed = *this;
-        narrowed.range_ = {range_.first + range.first, range.count};
+        narrowed.part_ = part_.within(range);
         narrowed.name_ += part.substr(std::min(part.find('['), part.size()));
         return narrowed;
     }
 
     const Base* base_;
-    SampleRange range_;
-    std::shared_ptr<const std::vector<std::uint64_t>> chosen_; ///< places in the source; null: as they lie
+    Subset part_;
     std::string name_;
 };
 

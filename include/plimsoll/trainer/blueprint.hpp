@@ -31,7 +31,7 @@ struct NeedsCollector {
 } // namespace detail
 
 /// The words of a job whose state is part of its plan.
-/// \tparam ReadAhead micro-batches of pictures that the ring holds beside the one in work.
+/// \tparam ReadAhead micro-batches of pictures that the ring holds beside the one in work, by default.
 template <class Model_, class Pixel_, class Precision_, class Device_, class Loss_, int OptimizerStates,
           bool Training, int ReadAhead = 0>
 struct Blueprint {
@@ -57,7 +57,7 @@ struct Blueprint {
         return {.batch = settings.batch,
                 .cut = cut,
                 .workers = workers,
-                .ring_slots = 1 + ReadAhead,
+                .ring_slots = 1 + (settings.prefetch < 0 ? ReadAhead : settings.prefetch),
                 .pixel_bytes = sizeof(Pixel),
                 .storage_bytes = sizeof(typename Precision::Storage),
                 .training = Training,
@@ -116,6 +116,8 @@ struct Blueprint {
             throw argument_error(text(".lanes = ", settings.lanes, ": a plan has at least 1 lane"));
         if (settings.threads < 0)
             throw argument_error(text(".threads = ", settings.threads, ": 0 means as many as there are"));
+        if (settings.prefetch < -1)
+            throw argument_error(text(".prefetch = ", settings.prefetch, ": -1 means as the source wants"));
         if (settings.budget != all_free_memory && settings.budget.count <= 0)
             throw budget_error(text(".budget = ", settings.budget.count, " B: this job needs at least ",
                                     least_bytes(settings), " B"));

@@ -163,7 +163,8 @@ class Engine {
             const Slot room = slot(number, plan_->shipment.micro_batch);
             slots.push_back({room.images, room.labels});
         }
-        return {source, slots, slots.size() > 1 ? reader_threads(source) : 0, std::move(samples)};
+        return {source, slots, slots.size() > 1 ? std::max(reader_threads(source), 1) : 0,
+                std::move(samples)};
     }
     /// The next slot of a feed, its labels checked. \throws what reading threw, data_error for a label.
     template <class Source>

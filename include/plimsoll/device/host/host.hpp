@@ -3,10 +3,10 @@
 /// The Host device: the machine's own processor and memory.
 
 #include <plimsoll/core/error.hpp>
+#include <plimsoll/core/process.hpp>
 #include <plimsoll/core/units.hpp>
 #include <plimsoll/device/device.hpp>
 #include <plimsoll/device/host/parallel.hpp>
-#include <plimsoll/device/host/threads.hpp>
 
 #include <cstddef>
 #include <cstring>
