@@ -673,6 +673,11 @@ TEST_CASE("JSON writes what it reads") {
         CHECK(to_json(parse_json(input, "a")) == input);
     const Json number{0.1 + 0.2};
     CHECK(*parse_json(to_json(number), "a").as<double>() == 0.1 + 0.2);
+    for (const double whole : {5.0, -0.0, 1e15, 0x1p63}) { // stay double, sign and all
+        const Json read = parse_json(to_json({whole}), "a");
+        REQUIRE(read.as<double>() != nullptr);
+        CHECK(std::bit_cast<std::uint64_t>(*read.as<double>()) == std::bit_cast<std::uint64_t>(whole));
+    }
     CHECK(!message_of<argument_error>([] { to_json({std::numeric_limits<double>::infinity()}); }).empty());
     CHECK(!message_of<argument_error>([] { to_json({std::nan("")}); }).empty());
     CHECK(!message_of<argument_error>([] { to_json({"\xff"s}); }).empty());

@@ -330,7 +330,9 @@ inline void write_json(std::string& out, const Json& json) {
         if (!(*number - *number == 0)) throw argument_error("JSON cannot hold a number that is not finite");
         char shortest[32];
         const auto end = std::to_chars(shortest, shortest + sizeof shortest, *number).ptr;
-        out += std::string_view(shortest, static_cast<std::size_t>(end - shortest));
+        const std::string_view digits(shortest, static_cast<std::size_t>(end - shortest));
+        out += digits;
+        if (digits.find_first_of(".e") == std::string_view::npos) out += ".0"; // else it reads as an integer
     } else if (const auto* items = json.as<Json::Array>()) {
         out += '[';
         for (std::size_t i = 0; i < items->size(); ++i) {
