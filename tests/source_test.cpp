@@ -11,6 +11,7 @@
 #include <plimsoll/source/labels.hpp>
 #include <plimsoll/source/memory_mapped.hpp>
 #include <plimsoll/source/order.hpp>
+#include <plimsoll/source/picture_folder.hpp>
 #include <plimsoll/source/source.hpp>
 
 #include <doctest/doctest.h>
@@ -22,6 +23,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <numeric>
 #include <span>
@@ -532,4 +534,17 @@ TEST_CASE("classes.txt beside the arrays names their classes") {
     const std::string said = stderr_of([&] { CHECK(InMemory<u8>(prefix).class_names().empty()); });
     CHECK(contains(said, "holds 2 names"));
     CHECK(contains(said, "has 3 classes"));
+}
+
+TEST_CASE("a hidden folder in a class holds none of its pictures") {
+    const TemporaryFolder folder;
+    for (const char* below : {"cat/.ipynb_checkpoints", "cat/more", "dog"})
+        std::filesystem::create_directories(folder / below);
+    for (const char* picture : {"cat/.ipynb_checkpoints/1-checkpoint.jpg", "cat/more/1.jpg", "dog/1.jpg"})
+        write_file(folder / picture, "");
+    const PictureFolder listed = list_pictures(folder.path());
+    REQUIRE(listed.pictures.size() == 2);
+    CHECK(listed.pictures[0].path == folder / "cat/more/1.jpg");
+    CHECK(listed.pictures[1].path == folder / "dog/1.jpg");
+    CHECK(listed.strays == 1); // the hidden folder, as one beside the classes is
 }

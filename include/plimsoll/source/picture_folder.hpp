@@ -64,10 +64,12 @@ inline PictureFolder list_pictures(const std::string& folder) {
             }
             if (entry.is_directory() && !entry.is_symlink()) {
                 std::vector<std::string>& pictures = classes[entry.path().filename().string()];
-                for (const fs::directory_entry& inner : fs::recursive_directory_iterator(entry.path())) {
-                    if (!inner.is_regular_file()) continue;
-                    if (!is_hidden(inner.path()) && detail::has_picture_ending(inner.path()))
-                        pictures.push_back(inner.path().string());
+                for (fs::recursive_directory_iterator inner(entry.path()), end; inner != end; ++inner) {
+                    const bool hidden = is_hidden(inner->path());
+                    if (hidden) inner.disable_recursion_pending();
+                    if (!hidden && !inner->is_regular_file()) continue;
+                    if (!hidden && detail::has_picture_ending(inner->path()))
+                        pictures.push_back(inner->path().string());
                     else
                         ++listed.strays;
                 }
