@@ -537,7 +537,7 @@ TEST_CASE(".npy headers are taken literally") {
 }
 
 TEST_CASE("half precision becomes float exactly") {
-    using detail::float_from_half;
+    const auto float_from_half = [](int bits) { return to_float(half{static_cast<std::uint16_t>(bits)}); };
     CHECK(float_from_half(0x3c00) == 1.0f);
     CHECK(float_from_half(0xc000) == -2.0f);
     CHECK(float_from_half(0x7bff) == 65504.0f);
@@ -548,6 +548,38 @@ TEST_CASE("half precision becomes float exactly") {
     CHECK(std::signbit(float_from_half(0x8000)));
     CHECK(float_from_half(0xfc00) == -std::numeric_limits<float>::infinity());
     CHECK(std::isnan(float_from_half(0x7e00)));
+    CHECK(std::isnan(float_from_half(0xfc01)));
+}
+
+/// Every value of T, its neighbour above, and all that lies between them: the nearest, halves to even.
+template <class T>
+void check_rounding(std::uint16_t infinity) {
+    const auto value = [](unsigned bits) { return to_float(T{static_cast<std::uint16_t>(bits)}); };
+    for (unsigned bits = 0; bits <= infinity; ++bits) REQUIRE(to<T>(value(bits)).bits == bits);
+    for (unsigned bits = 0; bits + 1 < infinity; ++bits) {
+        const double between = (static_cast<double>(value(bits)) + static_cast<double>(value(bits + 1))) / 2;
+        const auto tie = static_cast<float>(between);
+        REQUIRE(static_cast<double>(tie) == between);
+        const unsigned even = bits + bits % 2;
+        for (const unsigned sign : {0u, 0x8000u}) {
+            const auto rounded = [&](float x) { return unsigned{to<T>(sign != 0 ? -x : x).bits}; };
+            REQUIRE(rounded(tie) == (sign | even));
+            REQUIRE(rounded(std::nextafter(tie, 0.0f)) == (sign | bits));
+            REQUIRE(rounded(std::nextafter(tie, HUGE_VALF)) == (sign | (bits + 1)));
+        }
+    }
+    CHECK(to<T>(-HUGE_VALF).bits == (0x8000u | infinity));
+    CHECK(to<T>(std::numeric_limits<float>::max()).bits == infinity);
+    for (const float nan : {std::nanf(""), -std::nanf("1"), std::bit_cast<float>(0x7f800001u)})
+        CHECK((to<T>(nan).bits & 0x7fffu) > infinity);
+}
+
+TEST_CASE("floats of 16 bits are the nearest there are") {
+    check_rounding<half>(0x7c00);
+    check_rounding<bfloat16>(0x7f80);
+    CHECK(to<half>(65'519.99f).bits == 0x7bff);
+    CHECK(to<half>(65'520.0f).bits == 0x7c00);
+    CHECK(to_float(bfloat16{0xc0a0}) == -5.0f);
 }
 
 // ------------------------------------------------------------------------------------------------- json.hpp
@@ -770,7 +802,7 @@ TEST_CASE("safetensors of other precisions become float") {
     std::memcpy(content.data() + content.size() - 40000, many.data(), 40000);
     std::vector<float> out(20'000);
     SafetensorsFile(write_file(path, content)).read_f32("h", out);
-    for (std::size_t i = 0; i < many.size(); ++i) REQUIRE(out[i] == detail::float_from_half(many[i]));
+    for (std::size_t i = 0; i < many.size(); ++i) REQUIRE(out[i] == to_float(half{many[i]}));
 }
 
 TEST_CASE("safetensors that lie are refused") {

@@ -220,6 +220,19 @@ TEST_CASE("MemoryMapped gives the bits of InMemory: pictures, losses and weights
     write_npy(folder / "float_labels.npy", count, std::span<const Label>(labels));
     const std::string other = folder / "float";
     CHECK(trained(MemoryMapped<float>(other)) == trained(mapped)); // division by 255 is the device's too
+
+    std::vector<half> halves;
+    for (float& pixel : floats) {
+        halves.push_back(to<half>(pixel));
+        pixel = to_float(halves.back());
+    }
+    write_npy(folder / "half_images.npy", dims, std::span<const half>(halves));
+    write_npy(folder / "half_labels.npy", count, std::span<const Label>(labels));
+    write_npy(folder / "float_images.npy", dims, std::span<const float>(floats));
+    const std::string stored = folder / "half";
+    CHECK(trained(MemoryMapped<half>(stored)) == trained(MemoryMapped<float>(other)));
+    CHECK(trained(InMemory<half>(stored)) == trained(MemoryMapped<float>(other)));
+    CHECK(trained(InMemory<half>(stored)) != trained(mapped));
 }
 
 TEST_CASE("MemoryMapped refuses what it cannot train on, and finds what breaks later") {
@@ -232,6 +245,11 @@ TEST_CASE("MemoryMapped refuses what it cannot train on, and finds what breaks l
     const std::string path = folder / "a_images.npy", names = folder / "a_labels.npy";
     CHECK(support::contains(support::message_of<data_error>([&] { MemoryMapped<u8> bad(folder / "a"); }),
                             "write MemoryMapped<float>"));
+    const std::vector<half> halves(images.size());
+    write_npy(folder / "h_images.npy", dims, std::span<const half>(halves));
+    write_npy(folder / "h_labels.npy", count, std::span<const Label>(labels));
+    CHECK(support::contains(support::message_of<data_error>([&] { MemoryMapped<u8> bad(folder / "h"); }),
+                            "holds float16: write MemoryMapped<half>"));
     CHECK(support::contains(support::message_of<io_error>([&] { MemoryMapped<u8> bad(folder / "b"); }),
                             "b_images.npy"));
     write_npy(folder / "few.npy", fewer, std::span<const Label>(labels).first(3));
@@ -324,4 +342,8 @@ TEST_CASE("a part of a source is a source") {
     CHECK(class_counts(all) == std::vector<std::uint64_t>{16, 4});
     Job<View<InMemory<u8>>> job(half, {.batch = 4});
     CHECK(job.fit({.progress = false}, all.slice("[10:]")).epochs.size() == 1);
+    // A part trains in a job of the source's own type too, and need not outlive it.
+    Job<InMemory<u8>> same(all.stratified(0.5, 1), {.batch = 4});
+    same.fit({.progress = false}, all.slice("[10:]"));
+    for (std::size_t p = 0; p < job.parameters().size(); ++p) CHECK(same.parameter(p) == job.parameter(p));
 }

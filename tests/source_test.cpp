@@ -39,23 +39,6 @@ namespace {
 
 using Indexes = std::vector<std::uint64_t>;
 
-/// What `call` writes to stderr.
-template <class Call>
-std::string stderr_of(Call&& call) {
-    const TemporaryFolder folder;
-    std::fflush(stderr);
-    const int saved = dup(STDERR_FILENO);
-    const int file = open((folder / "stderr").c_str(), O_CREAT | O_WRONLY, 0600);
-    REQUIRE(file >= 0);
-    dup2(file, STDERR_FILENO);
-    call();
-    std::fflush(stderr);
-    dup2(saved, STDERR_FILENO);
-    close(file);
-    close(saved);
-    return read_all(folder / "stderr");
-}
-
 template <class T>
 Array array_of(std::vector<std::uint64_t> dims, const std::vector<T>& values) {
     Array array{dtype_of<T>, std::move(dims), std::vector<u8>(values.size() * sizeof(T))};
@@ -396,6 +379,22 @@ TEST_CASE("float pixels are finite, and suspicious above 1") {
     CHECK(contains(message_of<data_error>([&] { make({0, 0, -nan, 0}); }), "sample 1, pixel 0 is -nan"));
     CHECK(contains(message_of<data_error>([&] { make({0, infinity, nan, 0}); }), "sample 0, pixel 1 is inf"));
     CHECK(contains(message_of<data_error>([&] { make({-infinity, 0, 0, 0}); }), "sample 0, pixel 0 is -inf"));
+    const auto make_half = [](std::vector<half> pixels) {
+        InMemory<half>(std::move(pixels), {1, 1, 2}, {0, 1}, "h.npy");
+    };
+    CHECK(contains(message_of<data_error>([&] {
+                       make_half({{}, {}, {}, {0xfc00}});
+                   }),
+                   "sample 1, pixel 1 is -inf"));
+    CHECK(contains(message_of<data_error>([&] {
+                       make_half({{}, {0x7c01}, {}, {}});
+                   }),
+                   "sample 0, pixel 1 is nan"));
+    CHECK(contains(stderr_of([&] {
+                       make_half({{}, to<half>(255), {0xbc00}, {}});
+                   }),
+                   "float pixels up to 255"));
+    CHECK(stderr_of([&] { make_half({{}, to<half>(1), {0xfbff}, {}}); }).empty());
     CHECK(stderr_of([&] { make({0, 1, -3, 0.5f}); }).empty());
     const std::string warning = stderr_of([&] { make({0, 255, -3, 17}); });
     CHECK(contains(

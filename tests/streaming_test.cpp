@@ -165,9 +165,57 @@ TEST_CASE("a picture that cannot be read is named, or another stands in and is c
     CHECK(image(part.stratified(1), 3) == image(sound.take(5), 2));
     CHECK(all_of(part, 2) == all_of(part, 4));
     CHECK(image(AnySource<u8>(part).skip(1), 2) == image(sound.take(5), 3));
+    using PartJob = Trainer<Net, Streaming<u8>, Float, Host>;
+    PartJob job(skipping.slice("[:20]"), {.batch = 8});
+    History history;
+    const std::string said =
+        support::stderr_of([&] { history = job.fit({.progress = false}, skipping.slice("[20:]")); });
+    CHECK(history.skipped == 1);
+    CHECK(support::contains(said, "1 picture that cannot be read was skipped"));
     std::filesystem::resize_file(sound.place(9), 100);
     CHECK(support::contains(support::message_of<data_error>([&] { all_of(skipping); }),
                             "more than 1 pictures"));
+}
+
+TEST_CASE("records that are damaged before their index is made are left out, named and counted") {
+    const support::TemporaryFolder folder;
+    const auto data = support::reference_path("data");
+    if (!data) return;
+    const std::string path = folder / "cats.tfrecord", whole = folder / "whole.tfrecord";
+    std::filesystem::copy_file(*data + "/cats_vs_dogs-train.tfrecord-00000-of-00004", path);
+    std::filesystem::copy_file(path, whole);
+    const RecordIndex index = open_index(whole, "label");
+    support::write_file(folder / "label.labels.txt", "cat\ndog\n"); // as TensorFlow Datasets writes it
+    const Streaming<u8> sound(whole, shape);
+    CHECK(sound.class_names() == std::vector<std::string>{"cat", "dog"});
+
+    std::string bytes = read_all(path);
+    for (const std::uint64_t number : {3, 5}) bytes[index.extent(number).offset + 500] ^= 1;
+    support::write_file(path, bytes);
+    CHECK(support::contains(support::message_of<format_error>([&] { Streaming<u8> s(path, shape); }),
+                            "record 3"));
+    for (const char* made : {"built", "read"}) { // the index
+        CAPTURE(made);
+        std::optional<Streaming<u8>> skipping;
+        const std::string said = support::stderr_of(
+            [&] { skipping.emplace(path, shape, StreamingOptions{.corrupt = Corrupt::skip}); });
+        CHECK(support::contains(said, "cats.tfrecord\", offset " + std::to_string(index.extent(3).offset)));
+        CHECK(support::contains(said, "record 5: the payload of"));
+        CHECK(skipping->skipped() == 2);
+        CHECK(skipping->size() == sound.size() - 2);
+        CHECK(all_of(skipping->take(3)) == all_of(sound.take(3)));
+        CHECK(all_of(skipping->slice("[3:4]")) == all_of(sound.slice("[4:5]")));
+        CHECK(all_of(skipping->slice("[4:40]")) == all_of(sound.slice("[6:42]")));
+    }
+    // What was marked is an error to whoever does not skip, and too much of it to all.
+    CHECK(support::contains(support::message_of<format_error>([&] { Streaming<u8> s(path, shape); }),
+                            "record 3"));
+    CHECK(support::contains(support::message_of<data_error>([&] {
+                                Streaming<u8>(path, shape, {.corrupt = Corrupt::skip, .most_corrupt = 1});
+                            }),
+                            "more than 1 pictures"));
+    support::write_file(path, bytes.substr(0, bytes.size() - 1)); // nobody knows what followed
+    CHECK_THROWS_AS(Streaming<u8>(path, shape, {.corrupt = Corrupt::skip}), format_error);
 }
 
 TEST_CASE("open takes what is there and says why") {
@@ -186,4 +234,17 @@ TEST_CASE("open takes what is there and says why") {
     CHECK(plimsoll::open(folder.path(), {12, 12, 3}).size() == 2560); // another shape
     CHECK(all_of(processed.slice("[50%:]")).second == all_of(streamed.slice("[5:10]")).second);
     CHECK_THROWS_AS(plimsoll::open(folder / "nothing", shape), io_error);
+
+    const Streaming<u8> records(*pattern, shape);
+    const std::string mixed = folder / "mixed"; // arrays beside the pictures they were made of
+    write_folder(records, detail::expand(*pattern), mixed, true);
+    for (const char* file : {"/train_images.npy", "/train_labels.npy"})
+        std::filesystem::copy_file(folder.path() + file, mixed + file);
+    CHECK(plimsoll::open(mixed, shape).size() == 10);
+    const auto later =
+        std::filesystem::last_write_time(mixed + "/train_images.npy") + std::chrono::seconds(5);
+    std::filesystem::last_write_time(
+        mixed + "/cat/" + std::filesystem::directory_iterator(mixed + "/cat")->path().filename().string(),
+        later);
+    CHECK(plimsoll::open(mixed, shape).size() == 24); // a picture is newer
 }

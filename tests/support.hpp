@@ -7,6 +7,10 @@
 
 #include <doctest/doctest.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -71,6 +75,23 @@ std::string message_of(Call&& call) {
     }
     FAIL_CHECK("nothing was thrown");
     return "";
+}
+
+/// What `call` writes to stderr.
+template <class Call>
+std::string stderr_of(Call&& call) {
+    const TemporaryFolder folder;
+    std::fflush(stderr);
+    const int saved = dup(STDERR_FILENO);
+    const int file = ::open((folder / "stderr").c_str(), O_CREAT | O_WRONLY, 0600);
+    REQUIRE(file >= 0);
+    dup2(file, STDERR_FILENO);
+    call();
+    std::fflush(stderr);
+    dup2(saved, STDERR_FILENO);
+    close(file);
+    close(saved);
+    return plimsoll::read_all(folder / "stderr");
 }
 
 /// Whether `part` is in `whole`; says both when it is not.

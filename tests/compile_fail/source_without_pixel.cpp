@@ -1,5 +1,5 @@
 // A source says how its pixels are stored.
-// expect: plimsoll: a Source needs `using Pixel = plimsoll::u8;` or `using Pixel = float;`
+// expect: plimsoll: a Source needs `using Pixel = plimsoll::u8;`, `float` or `plimsoll::half`
 #include <plimsoll/plimsoll.hpp>
 
 using namespace plimsoll;

@@ -1,5 +1,5 @@
 // The ring has room for the training source's pixels.
-// expect: plimsoll: this source's pixels are not of the training source's type: use the same <u8> or <float>
+// expect: plimsoll: this source's pixels are not of the training source's type: use the same <u8>, <float> or <half>
 // expect: for both
 #include <plimsoll/plimsoll.hpp>
 

@@ -1,9 +1,10 @@
 #pragma once
 /// \file
-/// Names of the element types that files, sources and devices share.
+/// The element types that files, sources and devices share: bytes, labels and floats of 16 bits.
 
 #include <plimsoll/core/config.hpp>
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -16,12 +17,72 @@ using u8 = std::uint8_t;
 /// The class of a sample; labels reach the device as 32-bit integers.
 using Label = std::int32_t;
 
-/// The word a user writes for a pixel type: "u8" or "float".
+/// IEEE binary16 in memory: 11 significant bits, at most 65,504. Arithmetic is float's: `to_float`,
+/// `to<half>`.
+struct half {
+    std::uint16_t bits = 0;
+    friend constexpr bool operator==(half, half) = default; // of bits
+};
+
+/// The upper half of a float in memory: 8 significant bits, float's range.
+struct bfloat16 {
+    std::uint16_t bits = 0;
+    friend constexpr bool operator==(bfloat16, bfloat16) = default; // of bits
+};
+
+/// Exact.
+PLIMSOLL_HD constexpr float to_float(float value) { return value; }
+PLIMSOLL_HD constexpr float to_float(bfloat16 value) {
+    return std::bit_cast<float>(std::uint32_t{value.bits} << 16);
+}
+/// Without branches, so that loops vectorise (after F. Giesen, "Half to float done quick").
+PLIMSOLL_HD constexpr float to_float(half value) {
+    const std::uint32_t sign = (value.bits & 0x8000u) << 16;
+    const std::uint32_t magnitude = (value.bits & 0x7fffu) << 13;
+    const float scaled = std::bit_cast<float>(magnitude) * 0x1p112f; // the exponents' biases differ by 112
+    const std::uint32_t special = magnitude >= 0x0f800000u ? 0x7f800000u : 0u; // infinity, NaN
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) | special | sign);
+}
+
+/// The nearest value of another type, halves to even; beyond the range infinity, NaN stays NaN.
+template <class To>
+PLIMSOLL_HD constexpr To to(float value);
+template <>
+PLIMSOLL_HD constexpr float to<float>(float value) {
+    return value;
+}
+template <>
+PLIMSOLL_HD constexpr bfloat16 to<bfloat16>(float value) {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    const std::uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+    const std::uint32_t quiet = bits >> 16 | 0x40u;
+    return {static_cast<std::uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded)};
+}
+template <>
+PLIMSOLL_HD constexpr half to<half>(float value) {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    const std::uint32_t sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
+    // Normal: the exponent's bias, and rounding in the integer.
+    const std::uint32_t normal = (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u)) >> 13;
+    // Below 2^-14: the sum's last bit is the smallest half, 2^-24.
+    const std::uint32_t tiny =
+        std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
+    std::uint32_t out = magnitude < 0x38800000u ? tiny : normal;
+    out = magnitude >= 0x477ff000u ? 0x7c00u : out; // 65,520 and more round to infinity
+    out = magnitude > 0x7f800000u ? 0x7e00u : out;
+    return {static_cast<std::uint16_t>(sign | out)};
+}
+
+/// The word a user writes for an element type: "u8", "float", "half".
 template <class T>
 inline constexpr std::string_view type_name = "";
 template <>
 inline constexpr std::string_view type_name<u8> = "u8";
 template <>
 inline constexpr std::string_view type_name<float> = "float";
+template <>
+inline constexpr std::string_view type_name<half> = "half";
+template <>
+inline constexpr std::string_view type_name<bfloat16> = "bfloat16";
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

@@ -40,6 +40,8 @@ inline std::string to_string(DType dtype) {
 template <class T>
 inline constexpr DType dtype_of = {std::is_same_v<T, bool>       ? ElementKind::boolean
                                    : std::is_floating_point_v<T> ? ElementKind::floating
+                                   : std::is_same_v<T, half>     ? ElementKind::floating
+                                   : std::is_same_v<T, bfloat16> ? ElementKind::brain_floating
                                    : std::is_signed_v<T>         ? ElementKind::signed_integer
                                                                  : ElementKind::unsigned_integer,
                                    static_cast<int>(sizeof(T))};
@@ -80,16 +82,6 @@ inline std::optional<std::uint64_t> byte_count(std::span<const std::uint64_t> di
     return *count * size;
 }
 
-/// IEEE half precision to float, exactly.
-constexpr float float_from_half(std::uint16_t half) {
-    const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
-    const std::uint32_t exponent = (half >> 10) & 31u, fraction = half & 0x3ffu;
-    if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | fraction << 13);
-    if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
-    const float tiny = static_cast<float>(fraction) * 0x1p-24f;
-    return sign != 0 ? -tiny : tiny;
-}
-
 template <class T>
 T load(const void* at) {
     T value;
@@ -113,11 +105,11 @@ inline double load_number(DType dtype, const void* at) {
                : dtype.size == 4 ? load<std::int32_t>(at)
                                  : static_cast<double>(load<std::int64_t>(at));
     case ElementKind::floating:
-        return dtype.size == 2   ? static_cast<double>(float_from_half(load<std::uint16_t>(at)))
+        return dtype.size == 2   ? static_cast<double>(to_float(load<half>(at)))
                : dtype.size == 4 ? static_cast<double>(load<float>(at))
                                  : load<double>(at);
     case ElementKind::brain_floating:
-        return static_cast<double>(std::bit_cast<float>(std::uint32_t{load<std::uint16_t>(at)} << 16));
+        return static_cast<double>(to_float(load<bfloat16>(at)));
     }
     return 0;
 }

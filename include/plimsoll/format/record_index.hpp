@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -34,6 +35,10 @@ inline constexpr std::string_view record_index_suffix = ".plimsoll-index";
 /// Is told how many of a file's bytes have been indexed. What it throws ends the work, and nothing is stored.
 using IndexProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
+/// What an index does with a record whose payload is damaged or lacks the label. A damaged length always
+/// fails: what follows it cannot be found.
+enum class OnUnreadable { fail, mark };
+
 namespace detail {
 
 /// What an index holds of a record. A record ends where the next one begins, so its length needs no place.
@@ -41,6 +46,9 @@ struct IndexEntry {
     std::uint64_t offset = 0;
     std::int64_t label = 0;
 };
+
+/// The label of a record that cannot be read: its payload is damaged, or it has none.
+inline constexpr std::int64_t unreadable_label = std::numeric_limits<std::int64_t>::min();
 
 /// What tells one state of a data file from another.
 struct DataFacts {
@@ -145,14 +153,20 @@ inline std::vector<IndexEntry> read_index(const std::string& path, const DataFac
 
 /// Reads every record of a file, with all checks. \throws as TfRecordFile and Features do.
 inline std::vector<IndexEntry> build_index(const TfRecordFile& file, std::string_view label_feature,
-                                           const IndexProgress& progress) {
+                                           const IndexProgress& progress, OnUnreadable on_unreadable) {
     std::vector<IndexEntry> entries;
     std::vector<std::byte> buffer;
     const std::uint64_t step = std::max<std::uint64_t>(file.size() / 256, 1 << 20);
     std::uint64_t told = 0;
     file.scan([&](std::uint64_t number, RecordExtent extent) {
-        const Record record = file.read(number, extent, buffer);
-        entries.push_back({extent.offset, Features(record).at(label_feature).int64()});
+        entries.push_back({extent.offset, unreadable_label});
+        try {
+            entries.back().label = Features(file.read(number, extent, buffer)).at(label_feature).int64();
+        } catch (const io_error&) {
+            throw;
+        } catch (const error&) {
+            if (on_unreadable == OnUnreadable::fail) throw;
+        }
         const std::uint64_t done = extent.offset + extent.length + TfRecordFile::frame_bytes;
         if (progress && (done - told >= step || done == file.size())) {
             told = done;
@@ -219,6 +233,11 @@ class RecordIndex {
     /// \throws argument_error when there is no such record.
     [[nodiscard]] std::int64_t label(std::uint64_t number) const { return entry(number).label; }
 
+    /// Whether it could be read when the index was made; always, unless OnUnreadable::mark was asked for.
+    [[nodiscard]] bool is_readable(std::uint64_t number) const {
+        return label(number) != detail::unreadable_label;
+    }
+
     /// Reads a record, with its checksums. \throws as TfRecordFile::read does, argument_error when there is
     /// no such record.
     Record read(std::uint64_t number, std::vector<std::byte>& buffer) const {
@@ -244,7 +263,8 @@ class RecordIndex {
 /// name of the int64 feature that is the label \throws io_error when the file cannot be read or changes
 /// meanwhile, format_error when it is damaged, data_error when a record lacks the label.
 inline RecordIndex open_index(std::string path, std::string_view label_feature,
-                              const IndexProgress& progress = {}) {
+                              const IndexProgress& progress = {},
+                              OnUnreadable on_unreadable = OnUnreadable::fail) {
     TfRecordFile file(std::move(path));
     const detail::DataFacts facts = detail::data_facts(file.file());
     const std::string places[] = {text(file.path(), record_index_suffix),
@@ -253,11 +273,15 @@ inline RecordIndex open_index(std::string path, std::string_view label_feature,
         if (!path_exists(place)) continue;
         try {
             auto entries = detail::read_index(place, facts, label_feature);
-            return {std::move(file), std::move(entries), place};
+            const bool marked = std::any_of(entries.begin(), entries.end(), [](const auto& entry) {
+                return entry.label == detail::unreadable_label;
+            });
+            if (!marked || on_unreadable == OnUnreadable::mark)
+                return {std::move(file), std::move(entries), place};
         } catch (const error&) { // stale, damaged or not to be read: it is made again
         }
     }
-    auto entries = detail::build_index(file, label_feature, progress);
+    auto entries = detail::build_index(file, label_feature, progress, on_unreadable);
     if (detail::data_facts(file.file()) != facts)
         throw io_error(text("\"", file.path(), "\" was changed while its index was made"));
     for (const std::string& place : places) {

@@ -29,6 +29,7 @@ class ErasedSource {
     [[nodiscard]] virtual std::string name() const = 0;
     [[nodiscard]] virtual Label label(std::uint64_t sample) const = 0;
     [[nodiscard]] virtual int reader_threads() const = 0;
+    [[nodiscard]] virtual std::uint64_t skipped() const = 0;
     virtual void read(const Subset& part, std::span<const std::uint64_t> samples, std::span<Pixel> images,
                       std::span<Label> labels) const = 0;
 };
@@ -46,6 +47,7 @@ class HeldSource final : public ErasedSource<typename S::Pixel> {
     [[nodiscard]] std::string name() const override { return source_.name(); }
     [[nodiscard]] Label label(std::uint64_t sample) const override { return source_.label(sample); }
     [[nodiscard]] int reader_threads() const override { return plimsoll::reader_threads(source_); }
+    [[nodiscard]] std::uint64_t skipped() const override { return skipped_samples(source_); }
     void read(const Subset& part, std::span<const std::uint64_t> samples, std::span<typename S::Pixel> images,
               std::span<Label> labels) const override {
         read_subset(source_, part, samples, images, labels);
@@ -77,6 +79,8 @@ class AnySource {
     [[nodiscard]] const std::string& name() const { return view_.name(); }
     [[nodiscard]] Label label(std::uint64_t sample) const { return view_.label(sample); }
     [[nodiscard]] int reader_threads() const { return view_.reader_threads(); }
+    [[nodiscard]] std::uint64_t skipped() const { return view_.skipped(); }
+    [[nodiscard]] const void* origin() const { return view_.origin(); }
     void read(std::span<const std::uint64_t> samples, std::span<Pixel> images,
               std::span<Label> labels) const {
         view_.read(samples, images, labels);

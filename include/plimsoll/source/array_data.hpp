@@ -22,6 +22,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
@@ -89,6 +90,7 @@ void check_pixel_type(DType dtype, std::string_view path, std::string_view sourc
     const std::string holds = text("\"", path, "\" holds ", to_string(dtype), ": ");
     if (dtype == dtype_of<u8>) throw data_error(text(holds, "write ", source, "<u8>"));
     if (dtype == dtype_of<float>) throw data_error(text(holds, "write ", source, "<float>"));
+    if (dtype == dtype_of<half>) throw data_error(text(holds, "write ", source, "<half>"));
     if (dtype.kind == ElementKind::floating)
         throw data_error(text(holds, "save it as float32, a.astype('<f4')"));
     throw data_error(text(holds, "save it as uint8 (0 to 255), a.astype('u1')"));
@@ -118,22 +120,25 @@ inline Shape image_shape(std::span<const std::uint64_t> dims, std::string_view p
 /// Refuses NaN and infinity.
 /// \param first index of pixels[0] in its array (a chunk of one may be given), \param stride pixels of an
 /// image \return the largest pixel, at least 0 \throws data_error naming sample and pixel.
-inline float check_floats(std::span<const float> pixels, std::uint64_t first, std::uint64_t stride,
-                          std::string_view path) {
+template <class Pixel>
+float check_finite(std::span<const Pixel> pixels, std::uint64_t first, std::uint64_t stride,
+                   std::string_view path) {
     // As integers, positive floats order alike and what is not finite comes last; integers vectorise.
-    constexpr std::int32_t infinite = 0x7f800000;
-    std::int32_t largest = 0, widest = 0;
-    for (const float pixel : pixels) {
-        const auto bits = std::bit_cast<std::int32_t>(pixel);
+    using Bits = std::conditional_t<sizeof(Pixel) == 4, std::int32_t, std::int16_t>;
+    constexpr Bits all_but_sign = std::numeric_limits<Bits>::max();
+    constexpr Bits infinite = std::bit_cast<Bits>(to<Pixel>(std::numeric_limits<float>::infinity()));
+    Bits largest = 0, widest = 0;
+    for (const Pixel pixel : pixels) {
+        const auto bits = std::bit_cast<Bits>(pixel);
         largest = std::max(largest, bits);
-        widest = std::max(widest, bits & 0x7fffffff);
+        widest = std::max(widest, static_cast<Bits>(bits & all_but_sign));
     }
-    if (widest < infinite) return std::bit_cast<float>(largest);
+    if (widest < infinite) return to_float(std::bit_cast<Pixel>(largest));
     for (std::size_t i = 0;; ++i)
-        if ((std::bit_cast<std::int32_t>(pixels[i]) & 0x7fffffff) >= infinite)
-            throw data_error(text("\"", path, "\", sample ", (first + i) / stride, ", pixel ",
-                                  (first + i) % stride, " is ", number_text(static_cast<double>(pixels[i])),
-                                  ": pixels are finite"));
+        if ((std::bit_cast<Bits>(pixels[i]) & all_but_sign) >= infinite)
+            throw data_error(
+                text("\"", path, "\", sample ", (first + i) / stride, ", pixel ", (first + i) % stride,
+                     " is ", number_text(static_cast<double>(to_float(pixels[i]))), ": pixels are finite"));
 }
 
 /// Says once that pixels above 1 are unusual for float.
@@ -169,16 +174,17 @@ inline void check_class_names(std::string_view name, int classes, const std::vec
             text("\"", name, "\" has ", classes, " classes, found ", names.size(), " names"));
 }
 
-/// The class names in `classes.txt` beside a file of pictures, one a line, in the labels' order; none where
-/// there is no such file, or one of fewer names, which is another data set's: that is said.
-inline std::vector<std::string> class_names_beside(const std::string& images_path, int classes) {
-    const std::string path = images_path.substr(0, images_path.rfind('/') + 1) + "classes.txt";
+/// The class names beside a file of pictures, one a line, in the labels' order; none where there is no such
+/// file, or one of fewer names, which is another data set's: that is said. \param name of the file with them
+inline std::vector<std::string> class_names_beside(const std::string& images_path, int classes,
+                                                   const std::string& name = "classes.txt") {
+    const std::string path = images_path.substr(0, images_path.rfind('/') + 1) + name;
     if (!path_exists(path)) return {};
     std::vector<std::string> names;
     std::istringstream lines(read_all(path));
-    for (std::string name; std::getline(lines, name);) {
-        if (name.ends_with('\r')) name.pop_back();
-        names.push_back(std::move(name));
+    for (std::string line; std::getline(lines, line);) {
+        if (line.ends_with('\r')) line.pop_back();
+        names.push_back(std::move(line));
     }
     if (names.size() >= static_cast<std::size_t>(classes)) return names;
     warn(text("\"", path, "\" is not used: it holds ", names.size(), " names, \"", images_path, "\" has ",

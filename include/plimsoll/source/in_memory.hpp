@@ -11,13 +11,12 @@
 namespace plimsoll::inline PLIMSOLL_ABI {
 
 /// All samples in host memory, as they were stored: uint8 stays uint8.
-/// \tparam PixelType u8 or float; a file of another type is refused, naming the word to change.
+/// \tparam PixelType u8, float or half; a file of another type is refused, naming the word to change.
 template <class PixelType>
 class InMemory : public Sliceable<InMemory<PixelType>> {
   public:
     using Pixel = PixelType;
-    static_assert(std::same_as<Pixel, u8> || std::same_as<Pixel, float>,
-                  "plimsoll: write InMemory<u8> or InMemory<float>");
+    static_assert(pixel<Pixel>, "plimsoll: write InMemory<u8>, InMemory<float> or InMemory<half>");
 
     /// "train" reads train_images.npy and train_labels.npy, or train-images-idx3-ubyte[.gz] and
     /// train-labels-idx1-ubyte[.gz]; "/usr/share/datasets/fashion-mnist/t10k" works.
@@ -140,9 +139,10 @@ class InMemory : public Sliceable<InMemory<PixelType>> {
     void check(std::uint64_t images, std::string_view labels_name) {
         detail::check_counts(images, name_, labels_.size(), labels_name);
         classes_ = detail::count_classes(labels_, labels_name);
-        if constexpr (std::same_as<Pixel, float>) {
+        if constexpr (!std::same_as<Pixel, u8>) {
             const auto stride = static_cast<std::uint64_t>(shape_.size());
-            detail::warn_above_one(detail::check_floats(images_, 0, stride, name_), name_);
+            detail::warn_above_one(detail::check_finite(std::span<const Pixel>(images_), 0, stride, name_),
+                                   name_);
         }
     }
 

@@ -15,13 +15,13 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 /// Pictures of a .npy file on disk, as they were stored; only their labels are in memory. A read first tells
 /// the system every picture that is wanted (POSIX_FADV_WILLNEED), then copies them: the file's pages stay in
 /// the system's cache and never count as this process's memory, as those of a mapping would.
-/// \tparam PixelType u8 or float; a file of another type is refused, naming the word to change.
+/// \tparam PixelType u8, float or half; a file of another type is refused, naming the word to change.
 template <class PixelType>
 class MemoryMapped : public Sliceable<MemoryMapped<PixelType>> {
   public:
     using Pixel = PixelType;
-    static_assert(std::same_as<Pixel, u8> || std::same_as<Pixel, float>,
-                  "plimsoll: write MemoryMapped<u8> or MemoryMapped<float>");
+    static_assert(pixel<Pixel>,
+                  "plimsoll: write MemoryMapped<u8>, MemoryMapped<float> or MemoryMapped<half>");
     /// Micro-batches that are read ahead of the device.
     static constexpr int read_ahead = 1;
 
@@ -81,7 +81,7 @@ class MemoryMapped : public Sliceable<MemoryMapped<PixelType>> {
             const std::uint64_t sample = part[samples[i]];
             file_.read_at(place(sample), image);
             labels[i] = label(sample);
-            if constexpr (std::same_as<Pixel, float>) check(image, sample * stride);
+            if constexpr (!std::same_as<Pixel, u8>) check(image, sample * stride);
         }
     }
 
@@ -94,7 +94,7 @@ class MemoryMapped : public Sliceable<MemoryMapped<PixelType>> {
         return header_.data_offset + sample * static_cast<std::uint64_t>(shape_.size()) * sizeof(Pixel);
     }
     void check(std::span<const Pixel> image, std::uint64_t first) const {
-        const float largest = detail::check_floats(image, first, image.size(), name());
+        const float largest = detail::check_finite(image, first, image.size(), name());
         if (largest > 1 && !warned_.value.exchange(true)) detail::warn_above_one(largest, name());
     }
 

@@ -30,14 +30,27 @@ inline std::optional<std::filesystem::file_time_type> newest(const std::string& 
     return time;
 }
 
+/// When the newest of a folder's pictures was written; nothing where it is none of pictures.
+inline std::optional<std::filesystem::file_time_type> newest_picture(const std::string& folder) {
+    std::optional<std::filesystem::file_time_type> time;
+    try {
+        for (const PictureFolder::Picture& picture : list_pictures(folder).pictures) {
+            const auto written = std::filesystem::last_write_time(picture.path);
+            if (!time || written > *time) time = written;
+        }
+    } catch (const error&) { // none
+    } catch (const std::filesystem::filesystem_error&) {
+    }
+    return time;
+}
+
 } // namespace detail
 
 /// Opens a data set by what is there, and says on stderr what was taken and why: in a folder, the processed
 /// `<split>_images.npy` and `<split>_labels.npy` where they are of this shape, of uint8 and no older than the
-/// folder's TFRecord files; else its TFRecord files; else its pictures. What is no folder is a prefix of
-/// processed arrays or a pattern of TFRecord files.
-/// \param shape of the model's pictures
-/// \throws io_error, format_error, data_error as the source that is taken.
+/// folder's TFRecord files or pictures; else its TFRecord files; else its pictures. What is no folder is a
+/// prefix of processed arrays or a pattern of TFRecord files. \param shape of the model's pictures \throws
+/// io_error, format_error, data_error as the source that is taken.
 inline AnySource<u8> open(const std::string& path, Shape shape, const StreamingOptions& options = {},
                           const std::string& split = "train") {
     const bool folder = detail::is_folder(path);
@@ -46,7 +59,9 @@ inline AnySource<u8> open(const std::string& path, Shape shape, const StreamingO
     const std::string records = folder ? path + "/*.tfrecord*" : path;
     std::string rather;
     if (path_exists(images)) {
-        const auto raw = folder ? detail::newest(records) : std::nullopt;
+        auto raw = folder ? detail::newest(records) : std::nullopt;
+        const bool pictures = folder && !raw;
+        if (pictures) raw = detail::newest_picture(path);
         try {
             MemoryMapped<u8> processed(prefix);
             if (processed.shape() != shape)
@@ -54,7 +69,10 @@ inline AnySource<u8> open(const std::string& path, Shape shape, const StreamingO
             else if (raw && std::filesystem::last_write_time(images) < *raw)
                 rather = text(", for ", images, " is older");
             else {
-                note(text(path, ": processed ", images, raw ? ", newer than the TFRecord files" : ""));
+                note(text(path, ": processed ", images,
+                          !raw       ? ""
+                          : pictures ? ", newer than the pictures"
+                                     : ", newer than the TFRecord files"));
                 return AnySource<u8>(std::move(processed));
             }
         } catch (const data_error& problem) {

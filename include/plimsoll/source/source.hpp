@@ -19,9 +19,13 @@
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
-/// `using Pixel = u8` or `float`: how a channel of a picture is stored and handed to the device.
+/// How a channel of a picture is stored and handed to the device.
+template <class T>
+concept pixel = std::same_as<T, u8> || std::same_as<T, float> || std::same_as<T, half>;
+
+/// `using Pixel = u8`, `float` or `half`.
 template <class S>
-concept source_has_pixel = std::same_as<typename S::Pixel, u8> || std::same_as<typename S::Pixel, float>;
+concept source_has_pixel = pixel<typename S::Pixel>;
 
 /// Number of samples.
 template <class S>
@@ -71,7 +75,7 @@ concept source = source_has_pixel<S> && source_has_size<S> && source_has_shape<S
 template <class S>
 constexpr void check_source() {
     static_assert(source_has_pixel<S>,
-                  "plimsoll: a Source needs `using Pixel = plimsoll::u8;` or `using Pixel = float;`");
+                  "plimsoll: a Source needs `using Pixel = plimsoll::u8;`, `float` or `plimsoll::half`");
     static_assert(source_has_size<S>,
                   "plimsoll: a Source needs `std::uint64_t size() const`, its number of samples");
     static_assert(source_has_shape<S>,

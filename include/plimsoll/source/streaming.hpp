@@ -16,6 +16,8 @@
 
 #include <memory>
 #include <mutex>
+#include <numeric>
+#include <optional>
 #include <set>
 #include <variant>
 
@@ -46,15 +48,25 @@ namespace detail {
 class RecordPictures {
   public:
     RecordPictures(const std::vector<std::string>& paths, const StreamingOptions& options)
-        : image_feature_(options.image_feature) {
+        : image_feature_(options.image_feature), label_feature_(options.label_feature) {
         for (const std::string& path : paths) {
             starts_.push_back(size_);
-            shards_.push_back(open_index(path, options.label_feature, options.index_progress));
-            size_ += shards_.back().size();
+            shards_.push_back(
+                open_index(path, options.label_feature, options.index_progress,
+                           options.corrupt == Corrupt::skip ? OnUnreadable::mark : OnUnreadable::fail));
+            leave_out_unreadable();
+            size_ += readable_.back() ? readable_.back()->size() : shards_.back().size();
         }
     }
+    /// Why records were left out, a sentence each.
+    [[nodiscard]] const std::vector<std::string>& left_out() const { return left_out_; }
     [[nodiscard]] std::uint64_t size() const { return size_; }
-    [[nodiscard]] const std::vector<std::string>& class_names() const { return no_names_; }
+    /// As TensorFlow Datasets writes them beside the records, or plimsoll-preprocess does.
+    [[nodiscard]] std::vector<std::string> class_names(int classes) const {
+        const std::string& path = shards_.front().path();
+        std::vector<std::string> names = class_names_beside(path, classes, label_feature_ + ".labels.txt");
+        return names.empty() ? class_names_beside(path, classes) : names;
+    }
     [[nodiscard]] Label label(std::uint64_t sample) const {
         const auto [shard, number] = locate(sample);
         const std::int64_t label = shard->label(number);
@@ -75,14 +87,41 @@ class RecordPictures {
 
   private:
     [[nodiscard]] std::pair<const RecordIndex*, std::uint64_t> locate(std::uint64_t sample) const {
-        const auto shard = std::upper_bound(starts_.begin(), starts_.end(), sample) - starts_.begin() - 1;
-        return {&shards_[static_cast<std::size_t>(shard)], sample - starts_[static_cast<std::size_t>(shard)]};
+        const auto shard = static_cast<std::size_t>(std::upper_bound(starts_.begin(), starts_.end(), sample) -
+                                                    starts_.begin() - 1);
+        const std::uint64_t number = sample - starts_[shard];
+        return {&shards_[shard],
+                readable_[shard] ? (*readable_[shard])[static_cast<std::size_t>(number)] : number};
     }
-    std::string image_feature_;
+    /// Of the last shard. A record without a label cannot be a sample, nor another stand in for it.
+    void leave_out_unreadable() {
+        const RecordIndex& shard = shards_.back();
+        std::optional<std::vector<std::uint64_t>>& readable = readable_.emplace_back();
+        std::vector<std::byte> buffer;
+        for (std::uint64_t number = 0; number < shard.size(); ++number) {
+            if (shard.is_readable(number)) {
+                if (readable) readable->push_back(number);
+                continue;
+            }
+            if (!readable) {
+                readable.emplace(static_cast<std::size_t>(number));
+                std::iota(readable->begin(), readable->end(), std::uint64_t{0});
+            }
+            try { // once more, for the reason
+                static_cast<void>(Features(shard.read(number, buffer)).at(label_feature_).int64());
+                left_out_.push_back(text("\"", shard.path(), "\", record ", number, " has no label"));
+            } catch (const error& why) {
+                left_out_.push_back(why.what());
+            }
+        }
+    }
+    std::string image_feature_, label_feature_;
     std::vector<RecordIndex> shards_;
     std::vector<std::uint64_t> starts_; ///< of each shard, its first sample
+    /// Of each shard, which records are samples; nothing: all of them.
+    std::vector<std::optional<std::vector<std::uint64_t>>> readable_;
     std::uint64_t size_ = 0;
-    std::vector<std::string> no_names_;
+    std::vector<std::string> left_out_;
 };
 
 /// The pictures of a folder, in an order drawn by a seed: any part of it holds every class.
@@ -92,7 +131,7 @@ class FilePictures {
         : listed_(list_pictures(folder)),
           order_(listed_.pictures.size(), stream_key(options.seed, Purpose::shuffle)) {}
     [[nodiscard]] std::uint64_t size() const { return listed_.pictures.size(); }
-    [[nodiscard]] const std::vector<std::string>& class_names() const { return listed_.class_names; }
+    [[nodiscard]] const std::vector<std::string>& class_names(int) const { return listed_.class_names; }
     [[nodiscard]] Label label(std::uint64_t sample) const { return at(sample).label; }
     [[nodiscard]] std::string place(std::uint64_t sample) const { return at(sample).path; }
     std::span<const std::byte> read(std::uint64_t sample, std::vector<std::byte>& buffer) const {
@@ -171,10 +210,11 @@ class Streaming : public Sliceable<Streaming<PixelType>> {
         class_names_ = std::move(names);
     }
 
-    /// Pictures so far that could not be read and in whose place others stood (Corrupt::skip).
+    /// Pictures so far that could not be read (Corrupt::skip). Others stood in their place; records that the
+    /// index knows as damaged are not among the samples at all.
     [[nodiscard]] std::uint64_t skipped() const {
         const std::lock_guard lock(shared_->mutex);
-        return shared_->skipped.size();
+        return left_out_ + shared_->skipped.size();
     }
 
     /// \param samples indexes below size() \param images (n, H, W, C) \param labels (n)
@@ -237,20 +277,23 @@ class Streaming : public Sliceable<Streaming<PixelType>> {
         if (shape.height < 1 || shape.width < 1 || (shape.channels != 1 && shape.channels != 3))
             throw argument_error(
                 text("\"", name_, "\": pictures become gray or RGB, not ", to_string(shape)));
-        std::visit(
-            [&](const auto& found) {
-                for (std::uint64_t sample = 0; sample < found.size(); ++sample)
-                    labels_.push_back(found.label(sample));
-                class_names_ = found.class_names();
-                if constexpr (requires { found.strays(); })
-                    if (found.strays() > 0)
-                        warn(text("\"", name_, "\": ", found.strays(),
-                                  " files are no pictures and were left out"));
-            },
-            pictures_);
-        detail::check_counts(labels_.size(), name_, labels_.size(), name_);
-        classes_ = std::max(detail::count_classes(labels_, name_), static_cast<int>(class_names_.size()));
+        std::visit([&](const auto& found) { take_stock(found); }, pictures_);
         readers_ = options.readers > 0 ? options.readers : std::max(available_threads() / 2, 1);
+    }
+
+    template <class Found>
+    void take_stock(const Found& found) {
+        if constexpr (requires { found.left_out(); })
+            for (const std::string& reason : found.left_out()) report_skip(++left_out_, reason);
+        if constexpr (requires { found.strays(); })
+            if (found.strays() > 0)
+                warn(text("\"", name_, "\": ", found.strays(), " files are no pictures and were left out"));
+        for (std::uint64_t sample = 0; sample < found.size(); ++sample)
+            labels_.push_back(found.label(sample));
+        detail::check_counts(labels_.size(), name_, labels_.size(), name_);
+        classes_ = detail::count_classes(labels_, name_);
+        class_names_ = found.class_names(classes_);
+        classes_ = std::max(classes_, static_cast<int>(class_names_.size()));
     }
 
     static Pictures open(const std::string& what, const StreamingOptions& options) {
@@ -290,11 +333,14 @@ class Streaming : public Sliceable<Streaming<PixelType>> {
     }
     void set_aside(std::uint64_t sample, const error& problem) const {
         const std::lock_guard lock(shared_->mutex);
-        if (!shared_->skipped.insert(sample).second) return;
-        if (shared_->skipped.size() > options_.most_corrupt)
+        if (shared_->skipped.insert(sample).second)
+            report_skip(left_out_ + shared_->skipped.size(), problem.what());
+    }
+    void report_skip(std::uint64_t skipped, std::string_view reason) const {
+        if (skipped > options_.most_corrupt)
             throw data_error(text("more than ", options_.most_corrupt, " pictures of \"", name_,
-                                  "\" cannot be read, the last: ", problem.what()));
-        warn(text("skipped: ", problem.what()));
+                                  "\" cannot be read, the last: ", reason));
+        warn(text("skipped: ", reason));
     }
 
     std::string name_;
@@ -302,6 +348,7 @@ class Streaming : public Sliceable<Streaming<PixelType>> {
     Shape shape_;
     StreamingOptions options_;
     std::vector<Label> labels_; // (N)
+    std::uint64_t left_out_ = 0;
     int classes_ = 0, readers_ = 1;
     std::vector<std::string> class_names_;
     std::unique_ptr<Shared> shared_ = std::make_unique<Shared>();

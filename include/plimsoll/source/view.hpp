@@ -54,6 +54,8 @@ class Subset {
           chosen_(std::make_shared<const std::vector<std::uint64_t>>(std::move(samples))) {}
 
     [[nodiscard]] std::uint64_t size() const { return range_.count; }
+    /// Whether it is all of a source of `size`, as it lies.
+    [[nodiscard]] bool is_all(std::uint64_t size) const { return !chosen_ && range_ == SampleRange{0, size}; }
     /// The source's sample that is the part's `sample`.
     [[nodiscard]] std::uint64_t operator[](std::uint64_t sample) const {
         const std::uint64_t at = range_.first + sample;
@@ -93,6 +95,8 @@ void read_subset(const S& source, const Subset& part, std::span<const std::uint6
                  std::span<typename S::Pixel> images, std::span<Label> labels) {
     if constexpr (reads_subset<S>) {
         source.read(part, samples, images, labels);
+    } else if (part.is_all(source.size())) {
+        source.read(samples, images, labels);
     } else {
         const auto pixels = static_cast<std::size_t>(source.shape().size());
         std::uint64_t places[32]; // a few at a time: nothing is allocated
@@ -106,6 +110,35 @@ void read_subset(const S& source, const Subset& part, std::span<const std::uint6
 }
 
 } // namespace detail
+
+/// Samples so far that could not be read and in whose place others stood.
+template <class S>
+std::uint64_t skipped_samples(const S& source) {
+    if constexpr (requires { source.skipped(); })
+        return source.skipped();
+    else
+        return 0;
+}
+
+/// Says how many those are, if any. \returns how many
+template <class S>
+std::uint64_t report_skipped(const S& source) {
+    const std::uint64_t skipped = skipped_samples(source);
+    if (skipped > 0)
+        warn(text("\"", source.name(), "\": ", skipped,
+                  skipped == 1 ? " picture that cannot be read was" : " pictures that cannot be read were",
+                  " skipped"));
+    return skipped;
+}
+
+/// The source that a part is a part of.
+template <class S>
+const void* origin_of(const S& source) {
+    if constexpr (requires { source.origin(); })
+        return source.origin();
+    else
+        return &source;
+}
 
 template <class Base>
 class View;
@@ -146,6 +179,8 @@ class View {
     [[nodiscard]] const std::vector<std::string>& class_names() const { return base_->class_names(); }
     [[nodiscard]] const std::string& name() const { return name_; }
     [[nodiscard]] int reader_threads() const { return plimsoll::reader_threads(*base_); }
+    [[nodiscard]] std::uint64_t skipped() const { return skipped_samples(*base_); }
+    [[nodiscard]] const void* origin() const { return origin_of(*base_); }
     [[nodiscard]] Label label(std::uint64_t sample) const requires source_with_labels<Base> {
         return base_->label(part_[sample]);
     }

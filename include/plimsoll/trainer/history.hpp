@@ -45,6 +45,7 @@ struct History {
     std::vector<EpochRecord> epochs; ///< finished epochs, in order
     bool interrupted = false;        ///< ended by a signal (Ctrl-C) at a step boundary
     bool stopped = false;            ///< ended by a callback
+    std::uint64_t skipped = 0;       ///< pictures that could not be read, in whose place others stood
 
     [[nodiscard]] bool empty() const { return epochs.empty(); }
 

@@ -8,7 +8,7 @@
 namespace plimsoll::inline PLIMSOLL_ABI {
 
 /// Loads weights and tells probabilities. Its plan has no gradients and no optimizer state.
-/// \tparam Pixel u8 or float: of the images it will be given
+/// \tparam Pixel u8, float or half: of the images it will be given
 template <class Model, class Precision, class Device, class Pixel = u8, class Loss = DefaultLoss<Model>>
 class Predictor {
     static constexpr bool checked_ = (check_model<Model>(), check_precision<Precision>(),

@@ -38,11 +38,18 @@ class Trainer {
     /// \param train must outlive the trainer.
     /// \throws budget_error before anything is allocated, data_error if source and model do not fit.
     explicit Trainer(const Source& train, const Settings& settings = {}, const Optimizer& optimizer = {})
+        : Trainer(View<Source>(train), settings, nullptr, optimizer) {}
+    /// The same with a part of a source: `all.slice("[:85%]")`. The source must outlive the trainer.
+    explicit Trainer(const View<Source>& train, const Settings& settings = {},
+                     const Optimizer& optimizer = {})
         : Trainer(train, settings, nullptr, optimizer) {}
 
     /// The same with the work cut as told, not as the planner finds best: gives the bits of the job whose cut
     /// it was. \throws argument_error if such a job cannot be cut so.
     Trainer(const Source& train, const Settings& settings, const Cut& cut, const Optimizer& optimizer = {})
+        : Trainer(View<Source>(train), settings, &cut, optimizer) {}
+    Trainer(const View<Source>& train, const Settings& settings, const Cut& cut,
+            const Optimizer& optimizer = {})
         : Trainer(train, settings, &cut, optimizer) {}
 
     /// The source must outlive the trainer, so it cannot be a temporary.
@@ -121,7 +128,7 @@ class Trainer {
   private:
     using Engine = plimsoll::Engine<Blueprint>;
 
-    Trainer(const Source& train, const Settings& settings, const Cut* fixed, const Optimizer& optimizer)
+    Trainer(const View<Source>& train, const Settings& settings, const Cut* fixed, const Optimizer& optimizer)
         : train_(train), optimizer_(optimizer), engine_(settings, fixed) {
         engine_.check_source_fits(train);
         engine_.set_class_names(train.class_names());
@@ -133,7 +140,7 @@ class Trainer {
         check_source<Other>();
         static_assert(std::same_as<typename Other::Pixel, Pixel>,
                       "plimsoll: this source's pixels are not of the training source's type: use the same "
-                      "<u8> or <float> for both");
+                      "<u8>, <float> or <half> for both");
     }
 
     /// \param sample_of names an image of the batch in an error.
@@ -165,6 +172,16 @@ class Trainer {
         const InterruptGuard guard(options.handle_interrupts);
         Progress progress(options.progress ? stderr : nullptr);
         History history;
+        run_epochs(options, validation, guard, progress, history);
+        history.skipped = report_skipped(train_);
+        if (validation != nullptr && origin_of(*validation) != origin_of(train_))
+            history.skipped += report_skipped(*validation);
+        return history;
+    }
+
+    template <class Validation>
+    void run_epochs(const FitOptions& options, const Validation* validation, const InterruptGuard& guard,
+                    Progress& progress, History& history) {
         const std::uint64_t size = train_.size();
         const auto batch = static_cast<std::uint64_t>(engine_.settings().batch);
         for (int epoch = 1; epoch <= options.epochs; ++epoch) {
@@ -174,7 +191,7 @@ class Trainer {
             double loss = 0, correct = 0;
             // Micro-batches of the epoch, batch by batch.
             std::uint64_t begun = 0;
-            Prefetch<Source> feed = engine_.feed(
+            Prefetch<View<Source>> feed = engine_.feed(
                 train_,
                 [&, within = std::uint64_t{0}](std::uint64_t, std::span<std::uint64_t> samples) mutable {
                     const std::uint64_t left = std::min(batch, size - begun) - within;
@@ -200,7 +217,7 @@ class Trainer {
                                 feed.waited_seconds());
                 history.stopped = options.on_step && options.on_step(record) == Control::stop;
                 history.interrupted = guard.interrupted();
-                if (history.stopped || history.interrupted) return history;
+                if (history.stopped || history.interrupted) return;
             }
             ++epochs_;
             const double training_seconds = detail::monotonic_seconds() - began;
@@ -219,12 +236,11 @@ class Trainer {
             progress.end_epoch(record);
             history.stopped = options.on_epoch && options.on_epoch(record) == Control::stop;
             history.interrupted = guard.interrupted();
-            if (history.stopped || history.interrupted) break;
+            if (history.stopped || history.interrupted) return;
         }
-        return history;
     }
 
-    const Source& train_;
+    View<Source> train_;
     Optimizer optimizer_;
     Engine engine_;
     std::uint64_t step_ = 0;   // optimizer steps: with the seed, all that randomness depends on

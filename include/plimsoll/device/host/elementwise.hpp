@@ -127,7 +127,8 @@ class WidenKernel : public NodeKernel {
 
   private:
     static float widen(u8 pixel) { return static_cast<float>(pixel) / 255.0f; }
-    static float widen(float pixel) { return pixel; }
+    template <class Stored>
+    static float widen(Stored pixel) { return to_float(pixel); }
     Site site_;
 };
 

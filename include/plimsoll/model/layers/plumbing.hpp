@@ -7,7 +7,7 @@
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
-/// Stored pixels (N, H, W, C) to activations: u8 divides by 255 in float32, float passes. Nothing is kept:
+/// Stored pixels (N, H, W, C) to activations: u8 divides by 255 in float32, floats pass. Nothing is kept:
 /// backward widens the slice again.
 template <class Pixel>
 struct Widen {
