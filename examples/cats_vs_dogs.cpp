@@ -41,11 +41,17 @@ struct Parts {
     Pictures train, validation;
 };
 
-/// What is read, before anything is held in memory.
-Pictures open_data(const Flags& flags) {
+/// "val" of "val[:50%]".
+std::string split_of(const std::string& slice) { return slice.substr(0, slice.find('[')); }
+
+/// What is read, before anything is held in memory. \param split of processed arrays in a folder
+Pictures open_data(const Flags& flags, const std::string& split) {
     const bool folder = std::filesystem::is_directory(flags.data);
-    const std::string prefix = folder ? flags.data + "/train" : flags.data;
+    const std::string prefix = folder ? flags.data + "/" + split : flags.data;
     const bool arrays = path_exists(prefix + "_images.npy");
+    if (split != "train" && !(folder && arrays))
+        throw argument_error(text("there is no split \"", split, "\": \"", flags.data, "\" holds no ", split,
+                                  "_images.npy; without it, all pictures are \"train\""));
     if (flags.source == "mapped") {
         if (!arrays)
             throw io_error(text("no \"", prefix,
@@ -60,19 +66,27 @@ Pictures open_data(const Flags& flags) {
                                 "files and pictures; use mapped or memory"));
         return Pictures(Streaming<u8>(flags.data, Net::input));
     }
-    return plimsoll::open(flags.data, Net::input);
+    return plimsoll::open(flags.data, Net::input, {}, split);
 }
 
 /// Training and validation, which share no picture.
 Parts part(const Pictures& all, const Flags& flags) {
-    const Pictures used = all.slice(flags.split);
-    if (flags.validation.empty()) return {used.slice("[:85%]"), used.slice("[85%:]")};
-    const SampleRange train = parse_slice(flags.split, all.size());
-    const SampleRange validation = parse_slice(flags.validation, all.size());
+    const std::string split = split_of(flags.split), other = split_of(flags.validation);
+    const Pictures used = all.slice(flags.split.substr(split.size()));
+    if (!other.empty() && other != split)
+        return {used, open_data(flags, other).slice(flags.validation.substr(other.size()))};
+    if (flags.validation.empty()) {
+        const bool arrays = all.name().ends_with(".npy") && std::filesystem::is_directory(flags.data);
+        if (arrays && split == "train" && path_exists(flags.data + "/val_images.npy"))
+            return {used, open_data(flags, "val")};
+        return {used.slice("[:85%]"), used.slice("[85%:]")};
+    }
+    const SampleRange train = parse_slice(flags.split, all.size(), split);
+    const SampleRange validation = parse_slice(flags.validation, all.size(), split);
     if (train.first < validation.first + validation.count && validation.first < train.first + train.count)
         throw argument_error(text("--split \"", flags.split, "\" and --validation \"", flags.validation,
                                   "\" share pictures: what is trained on cannot be validated on"));
-    return {used, all.slice(flags.validation)};
+    return {used, all.slice(flags.validation.substr(other.size()))};
 }
 
 /// Bytes on disk of what `all` reads.
@@ -151,7 +165,8 @@ class Csv {
 };
 
 int train(const Flags& flags) {
-    const Pictures all = open_data(flags);
+    const std::string split = split_of(flags.split);
+    const Pictures all = open_data(flags, split.empty() ? "train" : split);
     Parts parts = part(all, flags);
     const double stored_each =
         static_cast<double>(stored_bytes(all, flags.data)) / static_cast<double>(all.size());
@@ -207,9 +222,9 @@ int main(int argc, char** argv) try {
     app.add_option("--source", flags.source, "memory, mapped, streaming, or auto: by what is there")
         ->capture_default_str()
         ->check(CLI::IsMember({"memory", "mapped", "streaming", "auto"}));
-    app.add_option("--split", flags.split, "which pictures, as in train[:1000]; the last 15 % validate")
+    app.add_option("--split", flags.split, "which pictures, as in train[:1000]; val_images.npy or the last 15 % validate")
         ->capture_default_str();
-    app.add_option("--validation", flags.validation, "which pictures validate instead, as in train[85%:]");
+    app.add_option("--validation", flags.validation, "which pictures validate instead, as in train[85%:] or test");
     app.add_option("--budget", flags.budget, "bytes of the one allocation, as in 2.7GB or 500MiB")
         ->capture_default_str();
     app.add_option("--batch", flags.settings.batch, "pictures an optimizer step")->capture_default_str();

@@ -77,6 +77,20 @@ seed=3
 if cmp -s "$work/mapped.csv" "$work/other.csv"; then fail "two seeds, one result"; fi
 [ -s "$work/weights.safetensors" ] && [ -s "$work/plan.html" ] || fail "--save and --plan have written nothing"
 
+# Processed splits: val_ validates where it is there, and any may be named.
+mkdir "$work/splits"
+for part in images labels; do
+    for name in train val test; do cp "$work/train_$part.npy" "$work/splits/${name}_$part.npy"; done
+done
+trains val --data "$work/splits" --source mapped --split 'train[:30]'
+grep -q '^validation  40 x' "$work/out" || fail "val_images.npy does not validate" "$work/out"
+trains test --data "$work/splits" --source mapped --split 'train[:30]' --validation 'test'
+same val test
+trains part --data "$work/splits" --split 'train[:30]' --validation 'test[:50%]'
+grep -q '^validation  20 x' "$work/out" || fail "half of test does not validate" "$work/out"
+refuses 2 'no split "late"' --data "$work/splits" --validation late
+refuses 2 'no split "test"' --data "$work/splits/train" --validation test
+
 refuses 1 nowhere --data "$work/nowhere"
 refuses 1 plimsoll-preprocess --data "$work/nowhere" --source mapped
 cp "$work/train_labels.npy" "$work/narrow_labels.npy"
@@ -87,7 +101,7 @@ refuses 1 'class 1' --data "$work/sorted" --split 'train[:50%]'
 refuses 1 'class 0' --data "$work/sorted"
 refuses 1 'cannot' --data "$work/train" --csv "$work/none/log.csv"
 refuses 1 'cannot' --data "$work/train" --save "$work/none/weights.safetensors"
-refuses 2 'train\[:few\]' --data "$work/train" --split 'train[:few]'
+refuses 2 '\[:few\]' --data "$work/train" --split 'train[:few]'
 refuses 2 'share pictures' --data "$work/train" --split 'train[:30]' --validation 'train[29:]'
 refuses 2 'half is not there yet' --data "$work/train" --precision half
 refuses 2 'bfloat16 is not there yet' --data "$work/train" --precision bfloat16
@@ -118,5 +132,5 @@ same memory streaming
 trains auto --data "$work/shards" --split 'train[:82]' --validation 'train[82:96]'
 same memory auto # 85 % of 96 are 82
 refuses 1 plimsoll-preprocess --data "$work/shards" --source mapped
-refuses 2 'train\[9000:\]' --data "$work/shards" --split 'train[9000:]'
+refuses 2 '\[9000:\]' --data "$work/shards" --split 'train[9000:]'
 echo "cats_vs_dogs holds"
