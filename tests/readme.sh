@@ -6,7 +6,7 @@
 #      template as they are, the rest inside a function that is given its `train`, `test` and `job`.
 #   2. README's programs run, on a few pictures made here.
 #   3. The plan that README shows (a ```text block) is what its program prints; "..." stands for lines left out.
-#   4. README's g++ line builds a program that runs. Needs g++, oneDNN and zlib.
+#   4. README's g++ line builds a program that runs. Needs g++, oneDNN, libjpeg and libpng.
 set -eu
 compiler=$1 flags=$2 root=$3
 shift 3
@@ -38,30 +38,16 @@ programs=$(grep -l '^int main' "$work"/blocks/README.md-*.cpp || true)
 [ -n "$programs" ] || refuse "README.md has no complete program"
 first=$(printf '%s\n' "$programs" | head -n 1)
 
-# A few pictures, 28x28: train as .npy, test as IDX.
-pictures() { # <count>
-    i=0
-    while [ $i -lt "$1" ]; do
-        head -c 784 /dev/zero | tr '\0' "\\$(printf %03o $((i % 10 * 25 + 10)))"
-        i=$((i + 1))
-    done
-}
-labels() { # <count>
-    i=0
-    while [ $i -lt "$1" ]; do
-        printf "\\$(printf %03o $((i % 10)))"
-        i=$((i + 1))
-    done
-}
-npy() { # <shape>
-    printf '\223NUMPY\001\000v\000'
-    printf '%-117s\n' "{'descr': '|u1', 'fortran_order': False, 'shape': $1, }"
-}
-{ npy '(100, 28, 28)'; pictures 100; } >"$work/run/train_images.npy"
-{ npy '(100,)'; labels 100; } >"$work/run/train_labels.npy"
-{ printf '\000\000\010\003\000\000\000\024\000\000\000\034\000\000\000\034'; pictures 20; } \
-    >"$work/run/test-images-idx3-ubyte"
-{ printf '\000\000\010\001\000\000\000\024'; labels 20; } >"$work/run/test-labels-idx1-ubyte"
+# A folder of pictures: PNGs of one pixel, dark cats and light dogs.
+mkdir -p "$work/run/pictures/cat" "$work/run/pictures/dog"
+start=iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42m
+cat=${start}PQ0LABAAEIAI1jT3wpAAAAAElFTkSuQmCC dog=${start}M4cecSAATmAnccimvcAAAAAElFTkSuQmCC
+i=0
+while [ $i -lt 20 ]; do
+    printf %s "$cat" | base64 -d >"$work/run/pictures/cat/$i.png"
+    printf %s "$dog" | base64 -d >"$work/run/pictures/dog/$i.png"
+    i=$((i + 1))
+done
 
 warnings='-Wall -Wextra -Wconversion -Wshadow -Werror'
 for program in $programs; do
@@ -91,8 +77,9 @@ $block
         printf 'namespace fragment_%d {\n' $fragments
         tail='}'
     else
-        printf 'void fragment_%d(InMemory<u8>& train, InMemory<u8>& test, Job& job);\n' $fragments
-        printf 'void fragment_%d(InMemory<u8>& train, InMemory<u8>& test, Job& job) {\n' $fragments
+        parameters='View<Streaming<u8>>& train, View<Streaming<u8>>& test, Job& job'
+        printf 'void fragment_%d(%s);\n' $fragments "$parameters"
+        printf 'void fragment_%d(%s) {\n' $fragments "$parameters"
         tail='}'
     fi >>"$work/fragments.cpp"
     sed 's/^#include.*//' "$block" >>"$work/fragments.cpp"
@@ -117,7 +104,7 @@ fi
 
 # README's own g++ line, word for word, beside a folder `plimsoll`.
 line=$(grep -m 1 '^g++ ' "$root/README.md") || refuse "README.md has no g++ line"
-case $libraries in *dnnl*libz*) ;; *) line='' ;; esac
+case $libraries in *dnnl*jpeg*png*) ;; *) line='' ;; esac
 if [ -n "$line" ] && command -v g++ >/dev/null; then
     cp "$first" "$work/run/train.cpp"
     ln -s "$root" "$work/run/plimsoll"
