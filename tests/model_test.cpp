@@ -257,6 +257,7 @@ class Alone {
         kernel_.backward(call);
         return values(input_gradient_, site_.input);
     }
+    void settle() { kernel_.settle(call); }
     void fill(std::size_t parameter, const std::vector<float>& values) {
         std::copy(values.begin(), values.end(), call.parameters[parameter]);
     }
@@ -702,10 +703,6 @@ TEST_CASE("BatchNorm: the batch's statistics in training, running ones in evalua
     };
     check_close(norm.forward(x), normalised({4, 4}, {5, 12})); // biased variance
     const double means[2] = {0.4, 0.4}, variances[2] = {0.9 + 0.1 * 20 / 3, 0.9 + 0.1 * 16};
-    for (std::size_t c = 0; c < 2; ++c) { // moved by 0.1, unbiased variance
-        CHECK(norm.call.parameters[2][c] == doctest::Approx(means[c]));
-        CHECK(norm.call.parameters[3][c] == doctest::Approx(variances[c]));
-    }
     // The gradient is orthogonal to a shift and to a scaling of the input.
     const std::vector<float> dx = norm.backward({1, 0, 0, 1, -2, 3, 0.5, -1});
     for (std::size_t c = 0; c < 2; ++c) {
@@ -721,6 +718,15 @@ TEST_CASE("BatchNorm: the batch's statistics in training, running ones in evalua
     }
     CHECK(norm.call.gradients[1][0] == doctest::Approx(-0.5)); // of the bias: the sum of dy
     CHECK(norm.call.gradients[1][1] == doctest::Approx(3));
+    for (std::size_t c = 0; c < 2; ++c) { // not before the step is made
+        CHECK(norm.call.parameters[2][c] == 0);
+        CHECK(norm.call.parameters[3][c] == 1);
+    }
+    norm.settle();
+    for (std::size_t c = 0; c < 2; ++c) { // moved by 0.1, unbiased variance
+        CHECK(norm.call.parameters[2][c] == doctest::Approx(means[c]));
+        CHECK(norm.call.parameters[3][c] == doctest::Approx(variances[c]));
+    }
     norm.call.training = false;
     check_close(norm.forward(x), normalised(means, variances));
     CHECK(norm.call.parameters[2][0] == doctest::Approx(0.4)); // evaluation moves nothing

@@ -218,6 +218,14 @@ class Replay {
                  text("partial of ", step.node, " lane 0"), who);
             parameters(Access::write, plan_.gradients);
             break;
+        case Phase::settle:
+            read(step.statistics, 0, whole(step.statistics), statistics, who);
+            for (int k = 0; k < node.facts.parameters.size(); ++k) {
+                const auto parameter = static_cast<std::size_t>(node.first_parameter + k);
+                const std::int32_t p = plan_.weights[parameter];
+                if (plan_.gradients[parameter] < 0) write(p, 0, whole(p), name(p)); // running statistics
+            }
+            break;
         }
     }
 

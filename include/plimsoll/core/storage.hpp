@@ -20,13 +20,13 @@ using Label = std::int32_t;
 /// IEEE binary16 in memory: 11 significant bits, at most 65,504. Arithmetic is float's: `to_float`,
 /// `to<half>`.
 struct half {
-    std::uint16_t bits = 0;
+    std::uint16_t bits;
     friend constexpr bool operator==(half, half) = default; // of bits
 };
 
 /// The upper half of a float in memory: 8 significant bits, float's range.
 struct bfloat16 {
-    std::uint16_t bits = 0;
+    std::uint16_t bits;
     friend constexpr bool operator==(bfloat16, bfloat16) = default; // of bits
 };
 

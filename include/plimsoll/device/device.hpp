@@ -3,6 +3,7 @@
 /// What a Device must be: memory in one piece, lanes that run side by side, and copies.
 
 #include <plimsoll/core/config.hpp>
+#include <plimsoll/model/loss_scaling.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -55,9 +56,11 @@ concept device_copies = requires(Device device, void* to, const void* from, std:
     device.fill_zero(to, bytes);
 };
 template <class Device>
-concept device_has_arithmetic = requires(Device device, float* a, const float* b, std::int64_t count) {
+concept device_has_arithmetic = requires(Device device, float* a, const float* b, std::int64_t count,
+                                         LossScaling* scaling) {
     device.add(a, b, count);
-    device.update(detail::RuleProbe{}, a, b, a, a, count);
+    device.judge(scaling, b, count);
+    device.update(detail::RuleProbe{}, a, b, a, a, count, scaling);
 };
 
 /// A device: an object made from a number of threads (0: as many as there are) that owns what its libraries
@@ -88,8 +91,8 @@ constexpr void check_device() {
                   "plimsoll: a Device needs upload(to, from, bytes), download(to, from, "
                   "bytes) and fill_zero(to, bytes)");
     static_assert(device_has_arithmetic<Device>,
-                  "plimsoll: a Device needs add(to, from, count) and update(rule, weights, gradients, first, "
-                  "second, count)");
+                  "plimsoll: a Device needs add(to, from, count), judge(scaling, gradients, count) and "
+                  "update(rule, weights, gradients, first, second, count, scaling)");
 }
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

@@ -3,9 +3,11 @@
 /// A complete Device to copy: one thread, the heap and plain loops.
 
 #include <plimsoll/core/error.hpp>
+#include <plimsoll/core/storage.hpp>
 #include <plimsoll/core/units.hpp>
 #include <plimsoll/device/device.hpp>
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -77,19 +79,31 @@ class ExampleDevice {
         std::memset(to, 0, static_cast<std::size_t>(bytes));
     }
 
-    /// to[i] += from[i].
-    static void add(float* to, const float* from, std::int64_t count) {
-        for (std::int64_t i = 0; i < count; ++i) to[i] += from[i];
+    /// to[i] += from[i], elements of the precision's storage.
+    template <class T>
+    static void add(T* destination, const T* from, std::int64_t count) {
+        for (std::int64_t i = 0; i < count; ++i)
+            destination[i] = to<T>(to_float(destination[i]) + to_float(from[i]));
+    }
+
+    /// Judges a step by its gradients, where the precision scales the loss.
+    static void judge(LossScaling* scaling, const float* gradients, std::int64_t count) {
+        bool finite = true;
+        for (std::int64_t i = 0; i < count; ++i) finite = finite && std::isfinite(gradients[i]);
+        scaling->judge(finite);
     }
 
     /// An optimizer's step: `rule(weight, gradient, first, second)` for each weight. A state that the
-    /// optimizer does not keep is null; the rule is then given a dummy.
+    /// optimizer does not keep is null; the rule is then given a dummy. Nothing happens to a step whose
+    /// gradients have overflowed. \param scaling null where the loss is not scaled
     template <class Rule>
     static void update(const Rule& rule, float* weights, const float* gradients, float* first_state,
-                       float* second_state, std::int64_t count) {
+                       float* second_state, std::int64_t count, const LossScaling* scaling) {
+        if (scaling != nullptr && scaling->overflowed != 0) return;
+        const float unscale = scaling == nullptr ? 1 : scaling->unscale;
         for (std::int64_t i = 0; i < count; ++i) {
             float unused = 0;
-            rule(weights[i], gradients[i], first_state == nullptr ? unused : first_state[i],
+            rule(weights[i], gradients[i] * unscale, first_state == nullptr ? unused : first_state[i],
                  second_state == nullptr ? unused : second_state[i]);
         }
     }

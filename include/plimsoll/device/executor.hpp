@@ -30,7 +30,8 @@ struct NodeRecord {
     int parameters = 0;
 };
 
-template <class Device>
+/// \tparam Storage of activations and their gradients.
+template <class Device, class Storage>
 class Executor {
   public:
     /// \param plan must outlive the executor.
@@ -61,20 +62,40 @@ class Executor {
             packed_ = true;
         }
         for_stages(batch, [&](Phase phase, const Stage& stage) {
-            return phase != Phase::pack && (batch.training || !stage.training_only);
+            return phase != Phase::pack && phase != Phase::settle && (batch.training || !stage.training_only);
         });
     }
 
-    /// The optimizer's step: one pass over all trainable parameters.
+    /// The optimizer's step after all passes of a batch: one pass over all trainable parameters, then what
+    /// layers learn beside gradients. A step whose gradients overflow changes nothing but the loss scaling.
+    /// \returns whether the step was made
     template <class Rule>
-    void update(const Rule& rule, int states) {
+    bool update(const Rule& rule, int states, const MicroBatch& batch) {
         const std::int64_t count = plan_.trainable_bytes / static_cast<std::int64_t>(sizeof(float));
         float* weights = block(Role::weight);
-        if (weights == nullptr) return;
+        if (weights == nullptr) return true;
         float* first = states > 0 ? block(Role::first_state) : nullptr;
         float* second = states > 1 ? block(Role::second_state) : nullptr;
-        device_.update(rule, weights, block(Role::gradient), first, second, count);
+        if (LossScaling* state = scaling()) {
+            device_.judge(state, block(Role::gradient), count);
+            device_.update(rule, weights, block(Role::gradient), first, second, count, state);
+            if (loss_scaling().overflowed != 0) return false;
+        } else {
+            device_.update(rule, weights, block(Role::gradient), first, second, count, nullptr);
+        }
+        for_stages(batch, [](Phase phase, const Stage&) { return phase == Phase::settle; });
         weights_changed();
+        return true;
+    }
+
+    /// The state of loss scaling, where the precision scales the loss.
+    [[nodiscard]] LossScaling loss_scaling() const {
+        LossScaling state;
+        if (scaling() != nullptr) device_.download(&state, scaling(), sizeof state);
+        return state;
+    }
+    void set_loss_scaling(const LossScaling& state) {
+        if (scaling() != nullptr) device_.upload(scaling(), &state, sizeof state);
     }
 
     /// First float of all parameters' weights, gradients or states: `trainable_bytes` long; null if there are
@@ -90,6 +111,9 @@ class Executor {
     float* floats(std::span<const std::int32_t> parts, int index) const {
         const std::int32_t part = parts[static_cast<std::size_t>(index)];
         return part < 0 ? nullptr : reinterpret_cast<float*>(arena_.at(part));
+    }
+    [[nodiscard]] LossScaling* scaling() const {
+        return plan_.scaling < 0 ? nullptr : reinterpret_cast<LossScaling*>(arena_.at(plan_.scaling));
     }
     std::byte* ring(std::int32_t part, int slot, int image) const {
         const std::int64_t unit = plan_.parts[static_cast<std::size_t>(part)].unit;
@@ -153,6 +177,8 @@ class Executor {
             return node.kernel->gather_gradient(call);
         case Phase::backward:
             return run_backward(call, *node.kernel, node.input_elements);
+        case Phase::settle:
+            return node.kernel->settle(call);
         case Phase::reduce: {
             const int slice = plan_.node_slices[static_cast<std::size_t>(step.node)];
             return node.kernel->reduce(call,
@@ -169,11 +195,11 @@ class Executor {
         kernel.backward(staged);
         const std::int64_t count = input_elements * call.count;
         if (call.input_staging != nullptr)
-            device_.add(static_cast<float*>(call.input_gradient),
-                        static_cast<const float*>(call.input_staging), count);
+            device_.add(static_cast<Storage*>(call.input_gradient),
+                        static_cast<const Storage*>(call.input_staging), count);
         if (call.second_staging != nullptr)
-            device_.add(static_cast<float*>(call.second_gradient),
-                        static_cast<const float*>(call.second_staging), count);
+            device_.add(static_cast<Storage*>(call.second_gradient),
+                        static_cast<const Storage*>(call.second_staging), count);
     }
 
     /// Resolves a step's parts to addresses, for the slice that begins at `image` of the micro-batch.
@@ -206,7 +232,8 @@ class Executor {
                   .input_staging = address(step.input_staging),
                   .second_staging = address(step.second_staging),
                   .scratch = address(step.scratch),
-                  .labels = labels(batch.slot, image)};
+                  .labels = labels(batch.slot, image),
+                  .scaling = scaling()};
         if (step.partial >= 0) {
             call.partial_stride =
                 plan_.parts[static_cast<std::size_t>(step.partial)].bytes / plan_.shipment.lanes;

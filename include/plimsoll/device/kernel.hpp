@@ -3,6 +3,7 @@
 /// The kernel interface: how a layer is computed on a device.
 
 #include <plimsoll/core/storage.hpp>
+#include <plimsoll/model/loss_scaling.hpp>
 #include <plimsoll/plan/site.hpp>
 
 #include <array>
@@ -37,6 +38,7 @@ struct Call {
     void* second_staging = nullptr;        ///< executor's
     void* scratch = nullptr;               ///< Needs::scratch, of this worker
     const Label* labels = nullptr;         ///< (count)
+    const LossScaling* scaling = nullptr;  ///< of the precision; null: the loss is not scaled
     std::array<float*, 4> parameters{};    ///< PyTorch's layouts; running statistics are written in training
     std::array<float*, 4> gradients{};     ///< as parameters
 };
@@ -70,6 +72,9 @@ class NodeKernel {
     /// Batch phase after backward: sums the lanes' partials, in lane order, into `gradients` (added if
     /// `accumulate`, which is set from the second micro-batch on).
     virtual void reduce(const Call&, int lanes) { static_cast<void>(lanes); }
+    /// Batch phase after an update of the weights: what a layer learns beside gradients (running statistics).
+    /// Not called for a step that was skipped or failed.
+    virtual void settle(const Call&) {}
 };
 
 /// The kernel of a layer on a device: specialise it for a layer or a device of your own. A specialisation

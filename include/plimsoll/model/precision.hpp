@@ -3,6 +3,7 @@
 /// Precision policies: what activations are stored in, computed in and summed in.
 
 #include <plimsoll/core/config.hpp>
+#include <plimsoll/core/storage.hpp>
 
 #include <concepts>
 #include <string_view>
@@ -31,8 +32,10 @@ concept precision_has_loss_scaling = requires {
     { Precision::scales_loss } -> std::convertible_to<bool>;
 };
 
-/// A struct that names the types of activations in memory (`Storage`), in arithmetic (`Compute`) and in sums
-/// (`Accumulate`), and whether gradients need loss scaling.
+/// A struct that names the types of activations, their gradients and the weights that layers work with in
+/// memory (`Storage`), in arithmetic (`Compute`) and in sums (`Accumulate`), and whether gradients need loss
+/// scaling. Weights are kept, and updated, in float32 under every precision. Where a device has no arithmetic
+/// in `Compute`, it computes in float32.
 template <class Precision>
 concept precision =
     precision_has_name<Precision> && precision_has_storage<Precision> && precision_has_compute<Precision> &&
@@ -61,6 +64,24 @@ struct Float {
     using Compute = float;
     using Accumulate = float;
     static constexpr bool scales_loss = false;
+};
+
+/// 16 bits with float32's range.
+struct BFloat16 {
+    static constexpr std::string_view name = "BFloat16";
+    using Storage = bfloat16;
+    using Compute = bfloat16;
+    using Accumulate = float;
+    static constexpr bool scales_loss = false;
+};
+
+/// IEEE binary16: three digits more than BFloat16's two, in a range that gradients are scaled into.
+struct Half {
+    static constexpr std::string_view name = "Half";
+    using Storage = half;
+    using Compute = half;
+    using Accumulate = float;
+    static constexpr bool scales_loss = true;
 };
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

@@ -21,6 +21,7 @@ enum class Role : std::uint8_t {
     first_state,         ///< optimizer state; owner: parameter
     second_state,        ///< owner: parameter
     running_statistic,   ///< owner: parameter
+    loss_scaling,        ///< see LossScaling
     packed,              ///< library copies of weights; owner: node
     pixels,              ///< the batch ring
     labels,              ///< the batch ring
@@ -37,6 +38,7 @@ inline constexpr std::string_view role_names[] = {"weights",
                                                   "optimizer state",
                                                   "optimizer state",
                                                   "running statistics",
+                                                  "loss scaling",
                                                   "library weights",
                                                   "batch ring",
                                                   "batch ring",
@@ -67,7 +69,7 @@ struct Part {
 };
 
 /// What a step does; see NodeKernel for each.
-enum class Phase : std::uint8_t { pack, gather, forward, gather_gradient, backward, reduce };
+enum class Phase : std::uint8_t { pack, gather, forward, gather_gradient, backward, reduce, settle };
 
 /// One kernel call. Members are indices into Plan::parts, -1 for none.
 struct Step {
@@ -120,6 +122,7 @@ struct PlanView {
     std::span<const std::int32_t> gradients{};   ///< part of each parameter, -1 for running statistics
     std::int32_t pixels = -1;
     std::int32_t labels = -1;
+    std::int32_t scaling = -1;        ///< part of the loss scaling, if there is any
     std::int64_t trainable_bytes = 0; ///< of the weights, gradients and each state, padding included
     std::int64_t shared = 0;          ///< where permanent parts end and those begin that take turns
     std::int64_t total = 0;           ///< bytes of the arena
@@ -140,6 +143,7 @@ struct Plan {
     List<std::int32_t, Nodes * 4> gradients{};
     std::int32_t pixels = -1;
     std::int32_t labels = -1;
+    std::int32_t scaling = -1;
     std::int64_t trainable_bytes = 0;
     std::int64_t shared = 0;
     std::int64_t total = 0;
@@ -155,6 +159,7 @@ struct Plan {
                 .gradients = {gradients.begin(), gradients.end()},
                 .pixels = pixels,
                 .labels = labels,
+                .scaling = scaling,
                 .trainable_bytes = trainable_bytes,
                 .shared = shared,
                 .total = total};

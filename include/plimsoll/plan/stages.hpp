@@ -17,6 +17,7 @@ struct Request {
     int ring_slots = 1;
     int pixel_bytes = 1;
     int storage_bytes = 4; ///< of an activation
+    int scaling_bytes = 0; ///< of the state of loss scaling; 0: none
     bool training = true;  ///< false: forward only, no gradients
     int optimizer_states = 0;
     int layout_block = 0; ///< channels in oneDNN's blocked layout on this processor; 0: channels last
@@ -110,6 +111,9 @@ class StageBuilder {
         if (request_.optimizer_states > 0) build(Role::first_state, true);
         if (request_.optimizer_states > 1) build(Role::second_state, true);
         build(Role::running_statistic, false);
+        if (request_.scaling_bytes > 0)
+            plan_.scaling =
+                add_part(Role::loss_scaling, Extent::once, 0, request_.scaling_bytes, 0, forever_);
         plan_.pixels = add_part(Role::pixels, Extent::batch, 0,
                                 graph_.values[0].shape.size() * request_.pixel_bytes, 0, forever_);
         plan_.labels = add_part(Role::labels, Extent::batch, 0, 4, 0, forever_);
@@ -149,11 +153,16 @@ class StageBuilder {
         local_head_[stage_index()] = part;
         return part;
     }
+    /// Of an element of a value: what a loss returns is float32 under every precision.
+    constexpr std::int64_t element_bytes(int value) const {
+        const int producer = graph_.values[value].producer;
+        return producer >= 0 && facts(producer).reads_labels ? 4 : request_.storage_bytes;
+    }
     /// A tensor of the batch, or of the slice where nobody outside the stage needs it.
     constexpr std::int32_t tensor(Role role, int root, bool kept, std::int32_t* kept_part,
                                   std::int32_t* local) {
         std::int32_t& part = kept ? kept_part[root] : local[root];
-        const std::int64_t unit = graph_.values[root].shape.size() * request_.storage_bytes;
+        const std::int64_t unit = graph_.values[root].shape.size() * element_bytes(root);
         if (part < 0)
             part = kept ? add_part(role, Extent::batch, root, unit, stage_index(), stage_index())
                         : local_part(role, root, unit);
@@ -332,6 +341,9 @@ class StageBuilder {
                         {.phase = Phase::reduce, .node = k, .packed = packed_[k], .partial = partial_[k]},
                         true);
         }
+        for (int n = 0; n < graph_.nodes.size(); ++n)
+            if (request_.training && facts(n).couples_images)
+                push_batch_phase({.phase = Phase::settle, .node = n, .statistics = statistics_[n]}, true);
     }
 
     const Graph<Nodes>& graph_;

@@ -60,6 +60,7 @@ struct Blueprint {
                 .ring_slots = 1 + (settings.prefetch < 0 ? ReadAhead : settings.prefetch),
                 .pixel_bytes = sizeof(Pixel),
                 .storage_bytes = sizeof(typename Precision::Storage),
+                .scaling_bytes = Training && Precision::scales_loss ? int{sizeof(LossScaling)} : 0,
                 .training = Training,
                 .optimizer_states = OptimizerStates,
                 .layout_block = layout_block,

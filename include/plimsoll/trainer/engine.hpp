@@ -63,12 +63,13 @@ class Engine {
         const int loss = Blueprint::nodes - 1;
         tally_ = find(Role::statistics, loss);
         probabilities_ = find(Role::activation, Blueprint::graph().nodes[loss].output);
+        executor_.set_loss_scaling({});
     }
 
     [[nodiscard]] const Settings& settings() const { return settings_; }
     [[nodiscard]] Device& device() { return device_; }
     [[nodiscard]] const Plan<Blueprint::nodes>& plan() const { return *plan_; }
-    [[nodiscard]] Executor<Device>& executor() { return executor_; }
+    [[nodiscard]] auto& executor() { return executor_; }
     [[nodiscard]] const std::vector<NamedParameter>& parameters() const { return parameters_; }
 
     [[nodiscard]] PlanReport report() const {
@@ -111,7 +112,11 @@ class Engine {
     /// The gradient of the last step; empty for running statistics.
     [[nodiscard]] std::vector<float> read_gradient(std::size_t index) {
         const float* from = executor_.gradient(static_cast<int>(index));
-        return from == nullptr ? std::vector<float>{} : read(from, index);
+        if (from == nullptr) return {};
+        std::vector<float> gradient = read(from, index);
+        const float unscale = executor_.loss_scaling().unscale;
+        for (float& value : gradient) value *= unscale;
+        return gradient;
     }
 
     void save(const std::string& path) {
@@ -309,7 +314,7 @@ class Engine {
     Settings settings_;
     Device device_;
     std::unique_ptr<const Plan<Blueprint::nodes>> plan_;
-    Executor<Device> executor_;
+    Executor<Device, typename Blueprint::Precision::Storage> executor_;
     std::vector<NamedParameter> parameters_;
     WeightsInfo info_;
     std::int32_t tally_ = -1, probabilities_ = -1;

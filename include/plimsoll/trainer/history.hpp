@@ -28,13 +28,14 @@ struct Metrics {
 
 /// One epoch.
 struct EpochRecord {
-    int epoch = 0;                ///< from 1
-    Metrics train;                ///< running means, while the weights were changing
-    Metrics validation;           ///< at the end of the epoch; all zero without validation data
-    bool has_validation = false;  ///< whether `validation` was measured
-    double seconds = 0;           ///< training and validation together
-    double images_per_second = 0; ///< of the training part
-    double waiting = 0;           ///< share of the training part in which the device waited for data
+    int epoch = 0;                   ///< from 1
+    Metrics train;                   ///< running means, while the weights were changing
+    Metrics validation;              ///< at the end of the epoch; all zero without validation data
+    bool has_validation = false;     ///< whether `validation` was measured
+    double seconds = 0;              ///< training and validation together
+    double images_per_second = 0;    ///< of the training part
+    std::uint64_t skipped_steps = 0; ///< whose scaled gradients overflowed (see StepRecord::skipped)
+    double waiting = 0;              ///< share of the training part in which the device waited for data
 
     /// The metrics that tell how good the model is: validation where there is one.
     [[nodiscard]] constexpr const Metrics& judged() const { return has_validation ? validation : train; }

@@ -14,7 +14,8 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 namespace detail {
 
 inline constexpr std::string_view phase_names[] = {
-    "packing", "statistics", "forward", "gradient statistics", "backward", "sum of lanes"};
+    "packing",  "statistics",   "forward",           "gradient statistics",
+    "backward", "sum of lanes", "running statistics"};
 
 /// A plan in words.
 class PlanNames {
@@ -90,6 +91,8 @@ class PlanNames {
             return set("first state of ", parameter(part.owner));
         case Role::second_state:
             return set("second state of ", parameter(part.owner));
+        case Role::loss_scaling:
+            return set("", "loss scaling");
         case Role::packed:
             return set("library copy of ", layer(part.owner));
         case Role::pixels:

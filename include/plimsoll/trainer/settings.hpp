@@ -37,6 +37,7 @@ enum class Control { proceed, stop };
 struct StepRecord {
     std::uint64_t step = 0; ///< from 1, over the job's life
     Metrics metrics;        ///< of this batch, before its update
+    bool skipped = false;   ///< its scaled gradients overflowed: nothing changed but the loss scale
 };
 
 /// How to fit.

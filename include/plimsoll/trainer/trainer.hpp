@@ -158,10 +158,17 @@ class Trainer {
                                      tally.bad_count > 5 ? ", ..." : "",
                                      "; the weights are those before the step"));
         }
-        engine_.executor().update(optimizer_.rule(step_ + 1), Optimizer::states);
-        ++step_;
-        return {step_, Metrics::mean(tally.loss, static_cast<std::uint64_t>(tally.correct),
-                                     static_cast<std::uint64_t>(count))};
+        const bool made =
+            engine_.executor().update(optimizer_.rule(step_ + 1), Optimizer::states,
+                                      {.count = count, .batch = count, .training = true, .step = step_});
+        if (!made && engine_.executor().loss_scaling().unscale >= 1 / LossScaling::least)
+            throw numeric_error(text("gradients are not finite at step ", step_ + 1,
+                                     ", at the smallest loss scale; the weights are those before the step"));
+        if (made) ++step_;
+        return {step_,
+                Metrics::mean(tally.loss, static_cast<std::uint64_t>(tally.correct),
+                              static_cast<std::uint64_t>(count)),
+                !made};
     }
 
     template <class Validation>

@@ -7,6 +7,7 @@
 #include <plimsoll/device/host/loss.hpp>
 #include <plimsoll/device/host/matrix.hpp>
 #include <plimsoll/device/host/normalization.hpp>
+#include <plimsoll/device/host/staged.hpp>
 #include <plimsoll/device/host/windows.hpp>
 #include <plimsoll/model/layers/activation.hpp>
 #include <plimsoll/model/layers/convolution.hpp>
@@ -19,72 +20,104 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 
 namespace detail {
 
+template <class T>
+concept host_storage = std::same_as<T, float> || std::same_as<T, half> || std::same_as<T, bfloat16>;
+
+/// How the host computes under a precision: activations as they are stored, and what is multiplied, which is
+/// bfloat16 where both storage and arithmetic are, and float otherwise.
+template <class Precision>
+struct HostArithmetic {
+    using Storage = typename Precision::Storage;
+    static_assert(host_storage<Storage>,
+                  "plimsoll: the Host device stores activations as float, half or bfloat16: "
+                  "use a Precision with one of them as its Storage");
+    static constexpr bool bfloat =
+        std::same_as<Storage, bfloat16> && std::same_as<typename Precision::Compute, bfloat16>;
+    using Element = std::conditional_t<bfloat, bfloat16, float>;
+    using Convolution =
+        std::conditional_t<std::same_as<Storage, Element> || PLIMSOLL_WITH_ONEDNN == 0,
+                           ConvolutionKernel<Storage>, StagedKernel<ConvolutionKernel<float>, Storage>>;
+};
+
 /// A host kernel under a precision.
-template <class Base, class Precision>
+template <class Base>
 struct HostKernel : Base {
-    static_assert(
-        std::same_as<typename Precision::Storage, float>,
-        "plimsoll: the Host device stores activations as float: use a Precision with Storage = float");
     HostKernel(const Site& site, const Host& host) : Base(site, host.team()) {}
 };
 
 } // namespace detail
 
 template <elementwise Layer, class Precision>
-struct Kernel<Layer, Precision, Host> : detail::HostKernel<ElementwiseKernel<Layer>, Precision> {
-    using detail::HostKernel<ElementwiseKernel<Layer>, Precision>::HostKernel;
+struct Kernel<Layer, Precision, Host>
+    : detail::HostKernel<ElementwiseKernel<Layer, typename detail::HostArithmetic<Precision>::Storage>> {
+    using detail::HostKernel<
+        ElementwiseKernel<Layer, typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
 };
 
 template <int Filters, int Size, int Stride, int Padding, bool Bias, class Precision>
 struct Kernel<Conv2d<Filters, Size, Stride, Padding, Bias>, Precision, Host>
-    : detail::HostKernel<ConvolutionKernel, Precision> {
-    using detail::HostKernel<ConvolutionKernel, Precision>::HostKernel;
+    : detail::HostKernel<typename detail::HostArithmetic<Precision>::Convolution> {
+    using detail::HostKernel<typename detail::HostArithmetic<Precision>::Convolution>::HostKernel;
 };
 
 template <int Size, int Stride, int Padding, class Precision>
-struct Kernel<MaxPool<Size, Stride, Padding>, Precision, Host> : detail::HostKernel<PoolKernel, Precision> {
-    using detail::HostKernel<PoolKernel, Precision>::HostKernel;
+struct Kernel<MaxPool<Size, Stride, Padding>, Precision, Host>
+    : detail::HostKernel<PoolKernel<typename detail::HostArithmetic<Precision>::Storage>> {
+    using detail::HostKernel<PoolKernel<typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
 };
 
 template <int Size, int Stride, int Padding, class Precision>
 struct Kernel<AveragePool<Size, Stride, Padding>, Precision, Host>
-    : detail::HostKernel<PoolKernel, Precision> {
-    using detail::HostKernel<PoolKernel, Precision>::HostKernel;
+    : detail::HostKernel<PoolKernel<typename detail::HostArithmetic<Precision>::Storage>> {
+    using detail::HostKernel<PoolKernel<typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
 };
 
 template <class Precision>
-struct Kernel<GlobalAveragePool, Precision, Host> : detail::HostKernel<GlobalAveragePoolKernel, Precision> {
-    using detail::HostKernel<GlobalAveragePoolKernel, Precision>::HostKernel;
+struct Kernel<GlobalAveragePool, Precision, Host>
+    : detail::HostKernel<GlobalAveragePoolKernel<typename detail::HostArithmetic<Precision>::Storage>> {
+    using detail::HostKernel<
+        GlobalAveragePoolKernel<typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
 };
 
 template <int Features, bool Bias, class Precision>
-struct Kernel<Dense<Features, Bias>, Precision, Host> : detail::HostKernel<DenseKernel, Precision> {
-    using detail::HostKernel<DenseKernel, Precision>::HostKernel;
+struct Kernel<Dense<Features, Bias>, Precision, Host>
+    : detail::HostKernel<DenseKernel<typename detail::HostArithmetic<Precision>::Storage,
+                                     typename detail::HostArithmetic<Precision>::Element>> {
+    using detail::HostKernel<DenseKernel<typename detail::HostArithmetic<Precision>::Storage,
+                                         typename detail::HostArithmetic<Precision>::Element>>::HostKernel;
 };
 
 template <class Precision>
-struct Kernel<BatchNorm, Precision, Host> : detail::HostKernel<BatchNormKernel<BatchNorm>, Precision> {
-    using detail::HostKernel<BatchNormKernel<BatchNorm>, Precision>::HostKernel;
+struct Kernel<BatchNorm, Precision, Host>
+    : detail::HostKernel<BatchNormKernel<BatchNorm, typename detail::HostArithmetic<Precision>::Storage>> {
+    using detail::HostKernel<
+        BatchNormKernel<BatchNorm, typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
 };
 
 template <class Precision>
-struct Kernel<Flatten, Precision, Host> : detail::HostKernel<FlattenKernel, Precision> {
-    using detail::HostKernel<FlattenKernel, Precision>::HostKernel;
+struct Kernel<Flatten, Precision, Host>
+    : detail::HostKernel<FlattenKernel<typename detail::HostArithmetic<Precision>::Storage>> {
+    using detail::HostKernel<FlattenKernel<typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
 };
 
 template <class Precision>
-struct Kernel<Add, Precision, Host> : detail::HostKernel<AddKernel, Precision> {
-    using detail::HostKernel<AddKernel, Precision>::HostKernel;
+struct Kernel<Add, Precision, Host>
+    : detail::HostKernel<AddKernel<typename detail::HostArithmetic<Precision>::Storage>> {
+    using detail::HostKernel<AddKernel<typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
 };
 
 template <class Pixel, class Precision>
-struct Kernel<Widen<Pixel>, Precision, Host> : detail::HostKernel<WidenKernel<Pixel>, Precision> {
-    using detail::HostKernel<WidenKernel<Pixel>, Precision>::HostKernel;
+struct Kernel<Widen<Pixel>, Precision, Host>
+    : detail::HostKernel<WidenKernel<Pixel, typename detail::HostArithmetic<Precision>::Storage>> {
+    using detail::HostKernel<
+        WidenKernel<Pixel, typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
 };
 
 template <row_loss Loss, class Precision>
-struct Kernel<Loss, Precision, Host> : detail::HostKernel<LossKernel<Loss>, Precision> {
-    using detail::HostKernel<LossKernel<Loss>, Precision>::HostKernel;
+struct Kernel<Loss, Precision, Host>
+    : detail::HostKernel<LossKernel<Loss, typename detail::HostArithmetic<Precision>::Storage>> {
+    using detail::HostKernel<
+        LossKernel<Loss, typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
 };
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

@@ -9,10 +9,30 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
 namespace detail {
+
+/// Elements that are converted at once: of 16 bits from and to floats, in local memory.
+inline constexpr std::int64_t conversion_tile = 512;
+
+/// `count` elements in another type, `To` or `From` being float.
+template <class To, class From>
+void convert(const From* in, To* out, std::int64_t count) {
+    PLIMSOLL_SIMD
+    for (std::int64_t i = 0; i < count; ++i) out[i] = to<To>(to_float(in[i]));
+}
+
+/// What arithmetic reads: floats and random words as they lie, others from `tile`, as floats.
+inline const float* loaded(const float* in, std::int64_t, float*) { return in; }
+inline const std::uint32_t* loaded(const std::uint32_t* in, std::int64_t, float*) { return in; }
+template <class T>
+const float* loaded(const T* in, std::int64_t count, float* tile) {
+    convert(in, tile, count);
+    return tile;
+}
 
 /// out[i] = f(in[i]...) over `count` elements; `out` may be one of the inputs.
 template <class F, class... In>
@@ -20,6 +40,20 @@ void transform(F f, std::int64_t count, float* out, const In*... in) {
     // No __restrict: in place is allowed, and each element is read before it is written.
     PLIMSOLL_SIMD
     for (std::int64_t i = 0; i < count; ++i) out[i] = f(in[i]...);
+}
+template <class F, class T, std::size_t... I, class... In>
+void transform_tiles(std::index_sequence<I...>, F f, std::int64_t count, T* out, const In*... in) {
+    for (std::int64_t first = 0; first < count; first += conversion_tile) {
+        const std::int64_t size = std::min(conversion_tile, count - first);
+        float tiles[sizeof...(In)][conversion_tile], result[conversion_tile];
+        transform(f, size, result, loaded(in + first, size, tiles[I])...);
+        convert(result, out + first, size);
+    }
+}
+/// The same in 16 bits, with f's arithmetic in float.
+template <class F, class T, class... In>
+void transform(F f, std::int64_t count, T* out, const In*... in) {
+    transform_tiles(std::index_sequence_for<In...>{}, f, count, out, in...);
 }
 
 /// The random words of one image's elements, a tile at a time: word e of an image belongs to (seed, node,
@@ -49,19 +83,19 @@ void for_random_tiles(const Site& site, const Call& call, std::int64_t elements,
 
 } // namespace detail
 
-/// Any layer with `Forward` and `Backward` functors.
-template <class Layer>
+/// Any layer with `Forward` and `Backward` functors. \tparam T float, half or bfloat16: of activations
+template <class Layer, class T>
 class ElementwiseKernel : public NodeKernel {
   public:
     ElementwiseKernel(const Site& site, const Team&) : site_(site) {}
     static constexpr Needs needs(const Site&) { return {}; }
 
     void forward(const Call& call) override {
-        const auto* x = static_cast<const float*>(call.input); // (count, H, W, C)
-        auto* y = static_cast<float*>(call.output);            // (count, H, W, C)
+        const auto* x = static_cast<const T*>(call.input); // (count, H, W, C)
+        auto* y = static_cast<T*>(call.output);            // (count, H, W, C)
         const std::int64_t elements = site_.input.size();
         if (site_.facts.training_only && !call.training) {
-            if (x != y) std::memcpy(y, x, static_cast<std::size_t>(elements * call.count) * sizeof(float));
+            if (x != y) std::memcpy(y, x, static_cast<std::size_t>(elements * call.count) * sizeof(T));
         } else if constexpr (requires(typename Layer::Forward f) { f(0.0f, std::uint32_t{}); }) {
             detail::for_random_tiles(
                 site_, call, elements, [&](std::int64_t at, std::int64_t size, const auto* words) {
@@ -73,8 +107,8 @@ class ElementwiseKernel : public NodeKernel {
     }
 
     void backward(const Call& call) override {
-        const auto* dy = static_cast<const float*>(call.output_gradient); // (count, H, W, C)
-        auto* dx = static_cast<float*>(call.input_gradient);              // (count, H, W, C)
+        const auto* dy = static_cast<const T*>(call.output_gradient); // (count, H, W, C)
+        auto* dx = static_cast<T*>(call.input_gradient);              // (count, H, W, C)
         if (dx == nullptr) return;
         const std::int64_t elements = site_.input.size();
         using Backward = typename Layer::Backward;
@@ -85,7 +119,7 @@ class ElementwiseKernel : public NodeKernel {
                                      });
         } else if constexpr (requires(Backward f) { f(0.0f, 0.0f); }) {
             const auto* value =
-                static_cast<const float*>(site_.facts.backward_reads_output ? call.output : call.input);
+                static_cast<const T*>(site_.facts.backward_reads_output ? call.output : call.input);
             detail::transform(Backward{}, elements * call.count, dx, dy, value);
         } else {
             detail::transform(Backward{}, elements * call.count, dx, dy);
@@ -98,7 +132,7 @@ class ElementwiseKernel : public NodeKernel {
 
 /// Stored pixels (count, H, W, C) to activations, by division by 255 in float32 (so that a file made by the
 /// same division matches bit for bit).
-template <class Pixel>
+template <class Pixel, class T>
 class WidenKernel : public NodeKernel {
   public:
     WidenKernel(const Site& site, const Team&) : site_(site) {}
@@ -106,21 +140,21 @@ class WidenKernel : public NodeKernel {
 
     void forward(const Call& call) override {
         const auto* pixels = static_cast<const Pixel*>(call.input); // (count, H, W, C)
-        auto* out = static_cast<float*>(call.output);               // (count, C / block, H, W, block)
+        auto* out = static_cast<T*>(call.output);                   // (count, C / block, H, W, block)
         const int channels = site_.input.channels;
         const std::int64_t area = site_.input.pixels();
         if (site_.output_layout.block == channels) {
             const std::int64_t count = site_.input.size() * call.count;
             PLIMSOLL_SIMD
-            for (std::int64_t i = 0; i < count; ++i) out[i] = widen(pixels[i]);
+            for (std::int64_t i = 0; i < count; ++i) out[i] = to<T>(widen(pixels[i]));
             return;
         }
         const int block = site_.output_layout.block;
         for (int image = 0; image < call.count; ++image)
             for (int c = 0; c < channels; ++c) {
                 const Pixel* from = pixels + image * area * channels + c;
-                float* to = out + (image * channels + c / block * block) * area + c % block;
-                for (std::int64_t p = 0; p < area; ++p) to[p * block] = widen(from[p * channels]);
+                T* plane = out + (image * channels + c / block * block) * area + c % block;
+                for (std::int64_t p = 0; p < area; ++p) plane[p * block] = to<T>(widen(from[p * channels]));
             }
     }
     void backward(const Call&) override {} // integers have no gradient
@@ -128,11 +162,14 @@ class WidenKernel : public NodeKernel {
   private:
     static float widen(u8 pixel) { return static_cast<float>(pixel) / 255.0f; }
     template <class Stored>
-    static float widen(Stored pixel) { return to_float(pixel); }
+    static float widen(Stored pixel) {
+        return to_float(pixel);
+    }
     Site site_;
 };
 
 /// output = input + second.
+template <class T>
 class AddKernel : public NodeKernel {
   public:
     AddKernel(const Site& site, const Team&) : elements_(site.input.size()) {}
@@ -140,14 +177,14 @@ class AddKernel : public NodeKernel {
 
     void forward(const Call& call) override {
         detail::transform([](float a, float b) { return a + b; }, elements_ * call.count,
-                          static_cast<float*>(call.output), static_cast<const float*>(call.input),
-                          static_cast<const float*>(call.second));
+                          static_cast<T*>(call.output), static_cast<const T*>(call.input),
+                          static_cast<const T*>(call.second));
     }
     void backward(const Call& call) override {
         for (void* gradient : {call.input_gradient, call.second_gradient})
             if (gradient != nullptr && gradient != call.output_gradient)
                 std::memcpy(gradient, call.output_gradient,
-                            static_cast<std::size_t>(elements_ * call.count) * sizeof(float));
+                            static_cast<std::size_t>(elements_ * call.count) * sizeof(T));
     }
 
   private:
@@ -155,19 +192,20 @@ class AddKernel : public NodeKernel {
 };
 
 /// (count, C / block, H, W, block) to (count, C x H x W) and back.
+template <class T>
 class FlattenKernel : public NodeKernel {
   public:
     FlattenKernel(const Site& site, const Team&) : site_(site) {}
     static constexpr Needs needs(const Site&) { return {}; }
 
     void forward(const Call& call) override {
-        const auto* in = static_cast<const float*>(call.input); // (count, C / block, H, W, block)
-        auto* out = static_cast<float*>(call.output);           // (count, C x H x W)
+        const auto* in = static_cast<const T*>(call.input); // (count, C / block, H, W, block)
+        auto* out = static_cast<T*>(call.output);           // (count, C x H x W)
         walk(call.count, [&](std::int64_t blocked, std::int64_t plain) { out[plain] = in[blocked]; });
     }
     void backward(const Call& call) override {
-        const auto* dy = static_cast<const float*>(call.output_gradient); // (count, C x H x W)
-        auto* dx = static_cast<float*>(call.input_gradient);              // (count, C / block, H, W, block)
+        const auto* dy = static_cast<const T*>(call.output_gradient); // (count, C x H x W)
+        auto* dx = static_cast<T*>(call.input_gradient);              // (count, C / block, H, W, block)
         if (dx != nullptr)
             walk(call.count, [&](std::int64_t blocked, std::int64_t plain) { dx[blocked] = dy[plain]; });
     }

@@ -4,10 +4,14 @@
 
 #include <plimsoll/core/error.hpp>
 #include <plimsoll/core/process.hpp>
+#include <plimsoll/core/storage.hpp>
 #include <plimsoll/core/units.hpp>
 #include <plimsoll/device/device.hpp>
 #include <plimsoll/device/host/parallel.hpp>
 
+#include <algorithm>
+#include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstring>
 #include <string_view>
@@ -81,43 +85,59 @@ class Host {
         std::memset(to, 0, static_cast<std::size_t>(bytes));
     }
 
-    /// to[i] += from[i].
-    void add(float* to, const float* from, std::int64_t count) const {
+    /// to[i] += from[i], elements of the precision's storage.
+    template <class T>
+    void add(T* destination, const T* from, std::int64_t count) const {
         team_.for_chunks(count, chunk_elements, [=](std::int64_t, std::int64_t first, std::int64_t size) {
-            float* __restrict out = to + first;
-            const float* __restrict in = from + first;
+            T* __restrict out = destination + first;
+            const T* __restrict in = from + first;
             PLIMSOLL_SIMD
-            for (std::int64_t i = 0; i < size; ++i) out[i] += in[i];
+            for (std::int64_t i = 0; i < size; ++i) out[i] = to<T>(to_float(out[i]) + to_float(in[i]));
         });
     }
 
+    /// Judges a step by its gradients, `count` floats.
+    void judge(LossScaling* scaling, const float* gradients, std::int64_t count) const {
+        std::atomic<bool> finite{true};
+        team_.for_chunks(count, chunk_elements, [&](std::int64_t, std::int64_t first, std::int64_t size) {
+            std::int32_t widest = 0; // as integers, what is not finite comes last
+            for (std::int64_t i = 0; i < size; ++i)
+                widest = std::max(widest, std::bit_cast<std::int32_t>(gradients[first + i]) & 0x7fffffff);
+            if (widest >= 0x7f800000) finite = false;
+        });
+        scaling->judge(finite);
+    }
+
     /// An optimizer's rule over (weights, gradients, states), each `count` floats; a state it does not keep
-    /// is null.
+    /// is null. Nothing happens to a step whose gradients have overflowed.
+    /// \param scaling null where the loss is not scaled
     template <class Rule>
     void update(const Rule& rule, float* weights, const float* gradients, float* first_state,
-                float* second_state, std::int64_t count) const {
+                float* second_state, std::int64_t count, const LossScaling* scaling) const {
+        if (scaling != nullptr && scaling->overflowed != 0) return;
+        const float unscale = scaling == nullptr ? 1 : scaling->unscale; // a power of two: exact
         team_.for_chunks(count, chunk_elements, [=](std::int64_t, std::int64_t first, std::int64_t size) {
             float* w = weights + first;
             const float* g = gradients + first;
             if (first_state == nullptr)
-                update_chunk<0>(rule, w, g, nullptr, nullptr, size);
+                update_chunk<0>(rule, unscale, w, g, nullptr, nullptr, size);
             else if (second_state == nullptr)
-                update_chunk<1>(rule, w, g, first_state + first, nullptr, size);
+                update_chunk<1>(rule, unscale, w, g, first_state + first, nullptr, size);
             else
-                update_chunk<2>(rule, w, g, first_state + first, second_state + first, size);
+                update_chunk<2>(rule, unscale, w, g, first_state + first, second_state + first, size);
         });
     }
 
   private:
     template <int States, class Rule>
-    static void update_chunk(const Rule rule, float* __restrict w, const float* __restrict g,
+    static void update_chunk(const Rule rule, float unscale, float* __restrict w, const float* __restrict g,
                              float* __restrict a, float* __restrict b, std::int64_t size) {
         PLIMSOLL_SIMD
         for (std::int64_t i = 0; i < size; ++i) {
             float weight = w[i], first = 0, second = 0;
             if constexpr (States > 0) first = a[i];
             if constexpr (States > 1) second = b[i];
-            rule(weight, g[i], first, second);
+            rule(weight, g[i] * unscale, first, second);
             if constexpr (States > 0) a[i] = first;
             if constexpr (States > 1) b[i] = second;
             w[i] = weight;

@@ -43,6 +43,15 @@ template <class T>
 View<T> view_of_output(const Site& site, std::conditional_t<std::is_const_v<T>, const void, void>* data) {
     return {static_cast<T*>(data), site.output, site.output_layout};
 }
+template <class T>
+double value_of(T stored) {
+    return static_cast<double>(to_float(stored));
+}
+/// A weight as layers work with it: rounded to the type that activations have.
+template <class T>
+double rounded_weight(float weight) {
+    return value_of(to<T>(weight));
+}
 /// Floats that begin `bytes` into a part.
 inline float* floats_at(void* part, std::int64_t bytes = 0) {
     return reinterpret_cast<float*>(static_cast<char*>(part) + bytes);
@@ -67,6 +76,7 @@ inline void sum_lanes(float* to, const void* from, std::int64_t count, std::int6
 
 /// Convolution. A lane's partial: weight gradient (F, C, K, K), then from the next multiple of 64 bytes on
 /// the bias gradient (F).
+template <class T>
 class LoopConvolution : public NodeKernel {
   public:
     LoopConvolution(const Site& site, const Team&) : site_(site) {}
@@ -81,8 +91,8 @@ class LoopConvolution : public NodeKernel {
     }
 
     void forward(const Call& call) override {
-        const auto x = detail::view_of_input<const float>(site_, call.input);
-        const auto y = detail::view_of_output<float>(site_, call.output);
+        const auto x = detail::view_of_input<const T>(site_, call.input);
+        const auto y = detail::view_of_output<T>(site_, call.output);
         const float* weight = call.parameters[0]; // (F, C, K, K)
         const Window window = site_.facts.window;
         for_outputs(call.count, [&](int n, int oy, int ox, int f) {
@@ -93,9 +103,10 @@ class LoopConvolution : public NodeKernel {
                     const int ix = ox * window.stride - window.padding + kx;
                     if (!x.contains(iy, ix)) continue;
                     for (int c = 0; c < site_.input.channels; ++c)
-                        sum += static_cast<double>(x(n, iy, ix, c)) * weight[weight_index(f, c, ky, kx)];
+                        sum += detail::value_of(x(n, iy, ix, c)) *
+                               detail::rounded_weight<T>(weight[weight_index(f, c, ky, kx)]);
                 }
-            y(n, oy, ox, f) = static_cast<float>(sum);
+            y(n, oy, ox, f) = to<T>(static_cast<float>(sum));
         });
     }
 
@@ -106,8 +117,8 @@ class LoopConvolution : public NodeKernel {
 
     /// dW[f, c, ky, kx] = sum over n, oy, ox of dy[n, oy, ox, f] x[n, oy S - P + ky, ox S - P + kx, c].
     void weight_gradient(const Call& call) const {
-        const auto x = detail::view_of_input<const float>(site_, call.input);
-        const auto dy = detail::view_of_output<const float>(site_, call.output_gradient);
+        const auto x = detail::view_of_input<const T>(site_, call.input);
+        const auto dy = detail::view_of_output<const T>(site_, call.output_gradient);
         float* partial = detail::floats_at(call.partial); // (F, C, K, K)
         const Window window = site_.facts.window;
         for (int f = 0; f < site_.output.channels; ++f)
@@ -121,7 +132,8 @@ class LoopConvolution : public NodeKernel {
                                     const int iy = oy * window.stride - window.padding + ky;
                                     const int ix = ox * window.stride - window.padding + kx;
                                     if (!x.contains(iy, ix)) continue;
-                                    sum += static_cast<double>(dy(n, oy, ox, f)) * x(n, iy, ix, c);
+                                    sum += detail::value_of(dy(n, oy, ox, f)) *
+                                           detail::value_of(x(n, iy, ix, c));
                                 }
                         detail::store(partial[weight_index(f, c, ky, kx)], sum, call.accumulate);
                     }
@@ -131,16 +143,15 @@ class LoopConvolution : public NodeKernel {
             double sum = 0;
             for (int n = 0; n < call.count; ++n)
                 for (int oy = 0; oy < site_.output.height; ++oy)
-                    for (int ox = 0; ox < site_.output.width; ++ox)
-                        sum += static_cast<double>(dy(n, oy, ox, f));
+                    for (int ox = 0; ox < site_.output.width; ++ox) sum += detail::value_of(dy(n, oy, ox, f));
             detail::store(bias[f], sum, call.accumulate);
         }
     }
 
     /// dx[n, iy, ix, c] = sum over the outputs whose window holds (iy, ix).
     void input_gradient(const Call& call) const {
-        const auto dy = detail::view_of_output<const float>(site_, call.output_gradient);
-        const auto dx = detail::view_of_input<float>(site_, call.input_gradient);
+        const auto dy = detail::view_of_output<const T>(site_, call.output_gradient);
+        const auto dx = detail::view_of_input<T>(site_, call.input_gradient);
         const float* weight = call.parameters[0]; // (F, C, K, K)
         const Window window = site_.facts.window;
         for (int n = 0; n < call.count; ++n)
@@ -154,11 +165,11 @@ class LoopConvolution : public NodeKernel {
                                 if (oy % window.stride != 0 || ox % window.stride != 0) continue;
                                 if (!dy.contains(oy / window.stride, ox / window.stride)) continue;
                                 for (int f = 0; f < site_.output.channels; ++f)
-                                    sum += static_cast<double>(
-                                               dy(n, oy / window.stride, ox / window.stride, f)) *
-                                           weight[weight_index(f, c, ky, kx)];
+                                    sum +=
+                                        detail::value_of(dy(n, oy / window.stride, ox / window.stride, f)) *
+                                        detail::rounded_weight<T>(weight[weight_index(f, c, ky, kx)]);
                             }
-                        dx(n, iy, ix, c) = static_cast<float>(sum);
+                        dx(n, iy, ix, c) = to<T>(static_cast<float>(sum));
                     }
     }
 
@@ -191,45 +202,48 @@ class LoopConvolution : public NodeKernel {
 };
 
 /// MaxPool and AveragePool.
+template <class T>
 class LoopPool : public NodeKernel {
   public:
     LoopPool(const Site& site, const Team&) : site_(site) {}
     static constexpr Needs needs(const Site&) { return {}; }
 
     void forward(const Call& call) override {
-        const auto x = detail::view_of_input<const float>(site_, call.input);
-        const auto y = detail::view_of_output<float>(site_, call.output);
+        const auto x = detail::view_of_input<const T>(site_, call.input);
+        const auto y = detail::view_of_output<T>(site_, call.output);
         const auto saved = detail::view_of_output<std::uint8_t>(site_, call.saved);
         for_windows(call.count, [&](int n, int oy, int ox, int c, auto&& taps) {
             if (!site_.facts.selects_maximum) {
                 double sum = 0;
-                taps([&](int iy, int ix, int) { sum += static_cast<double>(x(n, iy, ix, c)); });
-                y(n, oy, ox, c) = static_cast<float>(sum / area());
+                taps([&](int iy, int ix, int) { sum += detail::value_of(x(n, iy, ix, c)); });
+                y(n, oy, ox, c) = to<T>(static_cast<float>(sum / area()));
                 return;
             }
             int best = -1;
             float largest = -std::numeric_limits<float>::infinity();
             taps([&](int iy, int ix, int tap) {
-                const float value = x(n, iy, ix, c);
-                if (best >= 0 && !(value > largest) && !std::isnan(value)) return; // the first of equals wins
+                const float candidate = to_float(x(n, iy, ix, c));
+                if (best >= 0 && !(candidate > largest) && !std::isnan(candidate)) return; // the first wins
                 best = tap;
-                largest = value;
+                largest = candidate;
             });
-            y(n, oy, ox, c) = largest;
+            y(n, oy, ox, c) = to<T>(largest);
             saved(n, oy, ox, c) = static_cast<std::uint8_t>(best);
         });
     }
 
     void backward(const Call& call) override {
-        const auto dy = detail::view_of_output<const float>(site_, call.output_gradient);
-        const auto dx = detail::view_of_input<float>(site_, call.input_gradient);
+        const auto dy = detail::view_of_output<const T>(site_, call.output_gradient);
+        const auto dx = detail::view_of_input<T>(site_, call.input_gradient);
         const auto saved = detail::view_of_output<const std::uint8_t>(site_, call.saved);
-        std::fill_n(dx.data, site_.input.size() * call.count, 0.0f);
+        std::fill_n(dx.data, site_.input.size() * call.count, T{});
         for_windows(call.count, [&](int n, int oy, int ox, int c, auto&& taps) {
-            const float gradient = dy(n, oy, ox, c);
+            const float gradient = to_float(dy(n, oy, ox, c));
             taps([&](int iy, int ix, int tap) {
-                if (!site_.facts.selects_maximum) dx(n, iy, ix, c) += gradient / static_cast<float>(area());
-                if (site_.facts.selects_maximum && saved(n, oy, ox, c) == tap) dx(n, iy, ix, c) += gradient;
+                const bool mean = !site_.facts.selects_maximum;
+                if (!mean && saved(n, oy, ox, c) != tap) return;
+                T& sum = dx(n, iy, ix, c);
+                sum = to<T>(to_float(sum) + (mean ? gradient / static_cast<float>(area()) : gradient));
             });
         });
     }
@@ -260,32 +274,33 @@ class LoopPool : public NodeKernel {
 };
 
 /// Mean of each channel: (N, H, W, C) to (N, C).
+template <class T>
 class LoopGlobalAveragePool : public NodeKernel {
   public:
     LoopGlobalAveragePool(const Site& site, const Team&) : site_(site) {}
     static constexpr Needs needs(const Site&) { return {}; }
 
     void forward(const Call& call) override {
-        const auto x = detail::view_of_input<const float>(site_, call.input);
-        const auto y = detail::view_of_output<float>(site_, call.output);
+        const auto x = detail::view_of_input<const T>(site_, call.input);
+        const auto y = detail::view_of_output<T>(site_, call.output);
         for (int n = 0; n < call.count; ++n)
             for (int c = 0; c < site_.input.channels; ++c) {
                 double sum = 0;
                 for (int iy = 0; iy < site_.input.height; ++iy)
-                    for (int ix = 0; ix < site_.input.width; ++ix)
-                        sum += static_cast<double>(x(n, iy, ix, c));
-                y(n, 0, 0, c) = static_cast<float>(sum / static_cast<double>(site_.input.pixels()));
+                    for (int ix = 0; ix < site_.input.width; ++ix) sum += detail::value_of(x(n, iy, ix, c));
+                y(n, 0, 0, c) = to<T>(static_cast<float>(sum / static_cast<double>(site_.input.pixels())));
             }
     }
 
     void backward(const Call& call) override {
-        const auto dy = detail::view_of_output<const float>(site_, call.output_gradient);
-        const auto dx = detail::view_of_input<float>(site_, call.input_gradient);
+        const auto dy = detail::view_of_output<const T>(site_, call.output_gradient);
+        const auto dx = detail::view_of_input<T>(site_, call.input_gradient);
         for (int n = 0; n < call.count; ++n)
             for (int iy = 0; iy < site_.input.height; ++iy)
                 for (int ix = 0; ix < site_.input.width; ++ix)
                     for (int c = 0; c < site_.input.channels; ++c)
-                        dx(n, iy, ix, c) = dy(n, 0, 0, c) / static_cast<float>(site_.input.pixels());
+                        dx(n, iy, ix, c) =
+                            to<T>(to_float(dy(n, 0, 0, c)) / static_cast<float>(site_.input.pixels()));
     }
 
   private:
@@ -293,6 +308,7 @@ class LoopGlobalAveragePool : public NodeKernel {
 };
 
 /// y = x W^T + b: (N, K) to (N, F).
+template <class T>
 class LoopDense : public NodeKernel {
   public:
     LoopDense(const Site& site, const Team&)
@@ -303,15 +319,16 @@ class LoopDense : public NodeKernel {
     static constexpr Needs needs(const Site&) { return {}; }
 
     void forward(const Call& call) override {
-        const float* x = static_cast<const float*>(call.input); // (N, K)
-        const float* weight = call.parameters[0];               // (F, K)
-        float* y = static_cast<float*>(call.output);            // (N, F)
+        const T* x = static_cast<const T*>(call.input); // (N, K)
+        const float* weight = call.parameters[0];       // (F, K)
+        T* y = static_cast<T*>(call.output);            // (N, F)
         for (std::int64_t n = 0; n < call.count; ++n)
             for (std::int64_t f = 0; f < outputs_; ++f) {
                 double sum = bias_ ? static_cast<double>(call.parameters[1][f]) : 0;
                 for (std::int64_t k = 0; k < inputs_; ++k)
-                    sum += static_cast<double>(x[n * inputs_ + k]) * weight[f * inputs_ + k];
-                y[n * outputs_ + f] = static_cast<float>(sum);
+                    sum += detail::value_of(x[n * inputs_ + k]) *
+                           detail::rounded_weight<T>(weight[f * inputs_ + k]);
+                y[n * outputs_ + f] = to<T>(static_cast<float>(sum));
             }
     }
 
@@ -321,31 +338,32 @@ class LoopDense : public NodeKernel {
     }
 
     void weight_gradient(const Call& call) const {
-        const float* x = static_cast<const float*>(call.input);            // (N, K)
-        const float* dy = static_cast<const float*>(call.output_gradient); // (N, F)
+        const T* x = static_cast<const T*>(call.input);            // (N, K)
+        const T* dy = static_cast<const T*>(call.output_gradient); // (N, F)
         for (std::int64_t f = 0; f < outputs_; ++f) {
             for (std::int64_t k = 0; k < inputs_; ++k) {
                 double sum = 0;
                 for (std::int64_t n = 0; n < call.count; ++n)
-                    sum += static_cast<double>(dy[n * outputs_ + f]) * x[n * inputs_ + k];
+                    sum += detail::value_of(dy[n * outputs_ + f]) * detail::value_of(x[n * inputs_ + k]);
                 detail::store(call.gradients[0][f * inputs_ + k], sum, call.accumulate); // (F, K)
             }
             double sum = 0;
-            for (std::int64_t n = 0; n < call.count; ++n) sum += static_cast<double>(dy[n * outputs_ + f]);
+            for (std::int64_t n = 0; n < call.count; ++n) sum += detail::value_of(dy[n * outputs_ + f]);
             if (bias_) detail::store(call.gradients[1][f], sum, call.accumulate); // (F)
         }
     }
 
     void input_gradient(const Call& call) const {
-        const float* dy = static_cast<const float*>(call.output_gradient); // (N, F)
-        const float* weight = call.parameters[0];                          // (F, K)
-        float* dx = static_cast<float*>(call.input_gradient);              // (N, K)
+        const T* dy = static_cast<const T*>(call.output_gradient); // (N, F)
+        const float* weight = call.parameters[0];                  // (F, K)
+        T* dx = static_cast<T*>(call.input_gradient);              // (N, K)
         for (std::int64_t n = 0; n < call.count; ++n)
             for (std::int64_t k = 0; k < inputs_; ++k) {
                 double sum = 0;
                 for (std::int64_t f = 0; f < outputs_; ++f)
-                    sum += static_cast<double>(dy[n * outputs_ + f]) * weight[f * inputs_ + k];
-                dx[n * inputs_ + k] = static_cast<float>(sum);
+                    sum += detail::value_of(dy[n * outputs_ + f]) *
+                           detail::rounded_weight<T>(weight[f * inputs_ + k]);
+                dx[n * inputs_ + k] = to<T>(static_cast<float>(sum));
             }
     }
 

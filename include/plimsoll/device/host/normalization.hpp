@@ -12,7 +12,8 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 
 /// \tparam Layer has the constants `epsilon` and `momentum`. Statistics are summed in double over fixed
 /// groups of images, one a lane of the plan, and combined in order.
-template <class Layer>
+/// \tparam T float, half or bfloat16: of activations
+template <class Layer, class T>
 class BatchNormKernel : public NodeKernel {
   public:
     BatchNormKernel(const Site& site, const Team& team) : site_(site), team_(team) {}
@@ -22,10 +23,11 @@ class BatchNormKernel : public NodeKernel {
     }
 
     void gather(const Call& call) override {
-        const auto* x = static_cast<const float*>(call.input); // (count, C / block, H, W, block)
-        auto* sums = static_cast<double*>(call.partial);       // (lanes, 2, C)
+        const auto* x = static_cast<const T*>(call.input); // (count, C / block, H, W, block)
+        auto* sums = static_cast<double*>(call.partial);   // (lanes, 2, C)
         sum_groups(call.count, sums, [x](std::int64_t at, int) {
-            return std::pair<double, double>(x[at], double{x[at]} * x[at]);
+            const double value = static_cast<double>(to_float(x[at]));
+            return std::pair<double, double>(value, value * value);
         });
         const double n = static_cast<double>(site_.input.pixels()) * call.count;
         const Statistics s = statistics(call);
@@ -34,18 +36,24 @@ class BatchNormKernel : public NodeKernel {
             const double variance = std::max(sums[channels() + c] / n - mean * mean, 0.0);
             s.mean[c] = static_cast<float>(mean);
             s.scale[c] = static_cast<float>(1 / std::sqrt(variance + Layer::epsilon));
-            float& running_mean = call.parameters[2][c];
-            float& running_variance = call.parameters[3][c];
-            running_mean += Layer::momentum * (static_cast<float>(mean) - running_mean);
-            if (n > 1) // one value has no unbiased variance
-                running_variance +=
-                    Layer::momentum * (static_cast<float>(variance * n / (n - 1)) - running_variance);
+            s.unbiased_variance[c] = static_cast<float>(variance * n / (n - 1));
+        }
+    }
+
+    void settle(const Call& call) override {
+        const Statistics s = statistics(call);
+        float *running_mean = call.parameters[2], *running_variance = call.parameters[3];
+        const bool several = site_.input.pixels() * call.count > 1; // one value has no unbiased variance
+        for (int c = 0; c < channels(); ++c) {
+            running_mean[c] += Layer::momentum * (s.mean[c] - running_mean[c]);
+            if (several)
+                running_variance[c] += Layer::momentum * (s.unbiased_variance[c] - running_variance[c]);
         }
     }
 
     void forward(const Call& call) override {
-        const auto* x = static_cast<const float*>(call.input); // (count, C / block, H, W, block)
-        auto* y = static_cast<float*>(call.output);            // (count, C / block, H, W, block)
+        const auto* x = static_cast<const T*>(call.input); // (count, C / block, H, W, block)
+        auto* y = static_cast<T*>(call.output);            // (count, C / block, H, W, block)
         const float *weight = call.parameters[0], *bias = call.parameters[1];
         const Statistics s = statistics(call);
         const float *running_mean = call.parameters[2], *running_variance = call.parameters[3];
@@ -53,18 +61,19 @@ class BatchNormKernel : public NodeKernel {
             const float mean = call.training ? s.mean[c] : running_mean[c];
             const float scale =
                 call.training ? s.scale[c] : 1 / std::sqrt(running_variance[c] + Layer::epsilon);
-            y[at] = (x[at] - mean) * scale * weight[c] + bias[c];
+            y[at] = to<T>((to_float(x[at]) - mean) * scale * weight[c] + bias[c]);
         });
     }
 
     void gather_gradient(const Call& call) override {
-        const auto* x = static_cast<const float*>(call.input);            // (count, C / block, H, W, block)
-        const auto* dy = static_cast<const float*>(call.output_gradient); // (count, C / block, H, W, block)
-        auto* sums = static_cast<double*>(call.partial);                  // (lanes, 2, C)
+        const auto* x = static_cast<const T*>(call.input);            // (count, C / block, H, W, block)
+        const auto* dy = static_cast<const T*>(call.output_gradient); // (count, C / block, H, W, block)
+        auto* sums = static_cast<double*>(call.partial);              // (lanes, 2, C)
         const Statistics s = statistics(call);
         sum_groups(call.count, sums, [&](std::int64_t at, int c) {
-            const double normalised = (double{x[at]} - s.mean[c]) * s.scale[c];
-            return std::pair<double, double>(dy[at], dy[at] * normalised);
+            const double gradient = static_cast<double>(to_float(dy[at]));
+            const double normalised = (static_cast<double>(to_float(x[at])) - s.mean[c]) * s.scale[c];
+            return std::pair<double, double>(gradient, gradient * normalised);
         });
         const double n = static_cast<double>(site_.input.pixels()) * call.count;
         for (int c = 0; c < channels(); ++c) {
@@ -77,27 +86,29 @@ class BatchNormKernel : public NodeKernel {
     }
 
     void backward(const Call& call) override {
-        const auto* x = static_cast<const float*>(call.input);            // (count, C / block, H, W, block)
-        const auto* dy = static_cast<const float*>(call.output_gradient); // (count, C / block, H, W, block)
-        auto* dx = static_cast<float*>(call.input_gradient);              // (count, C / block, H, W, block)
+        const auto* x = static_cast<const T*>(call.input);            // (count, C / block, H, W, block)
+        const auto* dy = static_cast<const T*>(call.output_gradient); // (count, C / block, H, W, block)
+        auto* dx = static_cast<T*>(call.input_gradient);              // (count, C / block, H, W, block)
         if (dx == nullptr) return;
         const float* weight = call.parameters[0];
         const Statistics s = statistics(call);
         for_channels(call.count, [&](std::int64_t at, int c) {
-            const float normalised = (x[at] - s.mean[c]) * s.scale[c];
-            dx[at] = weight[c] * s.scale[c] * (dy[at] - s.mean_gradient[c] - normalised * s.mean_product[c]);
+            const float normalised = (to_float(x[at]) - s.mean[c]) * s.scale[c];
+            dx[at] = to<T>(weight[c] * s.scale[c] *
+                           (to_float(dy[at]) - s.mean_gradient[c] - normalised * s.mean_product[c]));
         });
     }
 
   private:
     /// (C) each: of the batch, and for backward.
     struct Statistics {
-        float *mean, *scale, *mean_gradient, *mean_product;
+        float *mean, *scale, *mean_gradient, *mean_product, *unbiased_variance;
     };
     [[nodiscard]] int channels() const { return site_.input.channels; }
     [[nodiscard]] Statistics statistics(const Call& call) const {
         auto* first = static_cast<float*>(call.statistics);
-        return {first, first + channels(), first + 2 * channels(), first + 3 * channels()};
+        return {first, first + channels(), first + 2 * channels(), first + 3 * channels(),
+                first + 4 * channels()};
     }
 
     /// f(element, channel) over `count` images, channels innermost.

@@ -4,6 +4,7 @@
 /// thread, with workspace of the caller's, executed on the caller's memory.
 
 #include <plimsoll/core/error.hpp>
+#include <plimsoll/core/storage.hpp>
 #include <plimsoll/device/host/onednn_version.hpp>
 #include <plimsoll/device/host/parallel.hpp>
 
@@ -65,22 +66,35 @@ inline dnnl_engine_t engine() {
     return desc.get() == nullptr ? 0 : static_cast<std::int64_t>(dnnl_memory_desc_get_size(desc.get()));
 }
 
-/// Floats in a format with a name.
-template <std::size_t Rank>
+/// The library's name for an element type.
+template <class T>
+inline constexpr dnnl_data_type_t data_type = dnnl_f32;
+template <>
+inline constexpr dnnl_data_type_t data_type<bfloat16> = dnnl_bf16;
+
+/// Whether the processor has instructions for bfloat16, as far as the library may use them.
+inline bool computes_bfloat16() {
+    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+}
+
+/// Elements of T in a format with a name.
+template <class T = float, std::size_t Rank>
 Desc tagged(const std::int64_t (&extents)[Rank], dnnl_format_tag_t tag) {
     dnnl_dims_t dims{};
     for (std::size_t i = 0; i < Rank; ++i) dims[i] = extents[i];
     Desc desc;
-    check(desc.by_tag(static_cast<int>(Rank), dims, dnnl_f32, tag), "memory descriptor by tag", "a tensor");
+    check(desc.by_tag(static_cast<int>(Rank), dims, data_type<T>, tag), "memory descriptor by tag",
+          "a tensor");
     return desc;
 }
 
-/// A dense matrix of floats (rows, columns), stored by columns where `transposed`.
-inline Desc matrix(std::int64_t rows, std::int64_t columns, bool transposed = false) {
+/// A dense matrix of T (rows, columns), stored by columns where `transposed`.
+template <class T = float>
+Desc matrix(std::int64_t rows, std::int64_t columns, bool transposed = false) {
     const dnnl_dims_t dims = {rows, columns};
     const dnnl_dims_t strides = {transposed ? 1 : columns, transposed ? rows : 1};
     Desc desc;
-    check(desc.by_strides(2, dims, dnnl_f32, strides), "memory descriptor by strides", "a matrix");
+    check(desc.by_strides(2, dims, data_type<T>, strides), "memory descriptor by strides", "a matrix");
     return desc;
 }
 
@@ -106,25 +120,28 @@ class Primitive {
 
     /// A convolution, always by the direct algorithm: `kind` is dnnl_forward_training, dnnl_backward_data or
     /// dnnl_backward_weights. \param hint the forward one, for the backward ones.
+    /// \param most_scratch bytes of workspace: ways that want more are passed over.
     static Primitive convolution(dnnl_prop_kind_t kind, const Desc& source, const Desc& weights,
                                  const Desc& bias, const Desc& destination, const dnnl_dims_t strides,
                                  const dnnl_dims_t before, const dnnl_dims_t after, const Primitive* hint,
-                                 const std::string& where) {
+                                 std::int64_t most_scratch, const std::string& where) {
         return make(
             [&](dnnl_primitive_desc_t* out) {
                 return describe_convolution(out, engine(), kind, source, weights, bias, destination, strides,
                                             before, after, attributes(where).get(),
-                                            hint == nullptr ? nullptr : hint->desc_.get());
+                                            hint == nullptr ? nullptr : hint->desc_.get(),
+                                            IsFastWithin{most_scratch});
             },
             "convolution", where);
     }
 
     /// product = left x right, or += with `add`; matrices as (rows, columns).
     static Primitive product(const Desc& left, const Desc& right, const Desc& product, bool add,
-                             const std::string& where) {
+                             std::int64_t most_scratch, const std::string& where) {
         return make(
             [&](dnnl_primitive_desc_t* out) {
-                return describe_product(out, engine(), left, right, product, attributes(where, add).get());
+                return describe_product(out, engine(), left, right, product, attributes(where, add).get(),
+                                        IsFastWithin{most_scratch});
             },
             "matrix product", where);
     }
@@ -136,7 +153,7 @@ class Primitive {
                 return dnnl_reorder_primitive_desc_create(out, from.get(), engine(), to.get(), engine(),
                                                           attributes(where).get());
             },
-            "reorder", where, true);
+            "reorder", where);
     }
 
     explicit operator bool() const { return primitive_ != nullptr; }
@@ -144,7 +161,7 @@ class Primitive {
     [[nodiscard]] Desc query(dnnl_query_t what) const {
         return Desc(dnnl_primitive_desc_query_md(desc_.get(), what, 0));
     }
-    [[nodiscard]] std::int64_t scratch() const { return *this ? bytes(query(dnnl_query_scratchpad_md)) : 0; }
+    [[nodiscard]] std::int64_t scratch() const { return *this ? scratch_of(desc_.get()) : 0; }
     /// What the library calls its way of doing it ("jit:avx512_core"); empty where it has none.
     [[nodiscard]] std::string_view implementation() const {
         return *this ? implementation_of(desc_.get()) : std::string_view{};
@@ -158,9 +175,20 @@ class Primitive {
         return status == dnnl_success && name != nullptr ? std::string_view(name) : std::string_view{};
     }
 
+    static std::int64_t scratch_of(const_dnnl_primitive_desc_t desc) {
+        return bytes(Desc(dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0)));
+    }
+    /// Which of the library's ways are taken; "ref..." is hundreds of times slower than the rest.
+    struct IsFastWithin {
+        std::int64_t most_scratch;
+        bool operator()(const_dnnl_primitive_desc_t desc) const {
+            return implementation_of(desc).find("ref") == std::string_view::npos &&
+                   scratch_of(desc) <= most_scratch;
+        }
+    };
+
     template <class Describe>
-    static Primitive make(Describe describe, std::string_view what, const std::string& where,
-                          bool plain = false) {
+    static Primitive make(Describe describe, std::string_view what, const std::string& where) {
         const SingleThreaded single; // the number of threads is compiled in
         dnnl_primitive_desc_t desc = nullptr;
         const dnnl_status_t status = describe(&desc);
@@ -168,8 +196,6 @@ class Primitive {
         if (status == dnnl_unimplemented) return made;
         check(status, text(what, " descriptor"), where);
         made.desc_.reset(desc);
-        // "ref..." is hundreds of times slower than the rest
-        if (!plain && implementation_of(desc).find("ref") != std::string_view::npos) return Primitive();
         dnnl_primitive_t primitive = nullptr;
         check(dnnl_primitive_create(&primitive, desc), text(what, " creation"), where);
         made.primitive_.reset(primitive);

@@ -48,12 +48,24 @@ class Desc {
     dnnl_memory_desc_t desc_ = nullptr;
 };
 
-inline dnnl_status_t describe_convolution(dnnl_primitive_desc_t* out, dnnl_engine_t engine,
-                                          dnnl_prop_kind_t kind, const Desc& source, const Desc& weights,
-                                          const Desc& bias, const Desc& destination,
-                                          const dnnl_dims_t strides, const dnnl_dims_t before,
-                                          const dnnl_dims_t after, const_dnnl_primitive_attr_t attributes,
-                                          const_dnnl_primitive_desc_t hint) {
+/// The first of the library's ways to do an operation that is accepted; `*out` is null where none is.
+template <class Accept>
+dnnl_status_t first_accepted(dnnl_status_t described, dnnl_primitive_desc_t* out, Accept accept) {
+    while (described == dnnl_success && !accept(*out)) {
+        described = dnnl_primitive_desc_next_impl(*out);
+        if (described == dnnl_success) continue;
+        static_cast<void>(dnnl_primitive_desc_destroy(*out));
+        *out = nullptr;
+        return dnnl_unimplemented;
+    }
+    return described;
+}
+
+inline dnnl_status_t describe(dnnl_primitive_desc_t* out, dnnl_engine_t engine, dnnl_prop_kind_t kind,
+                              const Desc& source, const Desc& weights, const Desc& bias,
+                              const Desc& destination, const dnnl_dims_t strides, const dnnl_dims_t before,
+                              const dnnl_dims_t after, const_dnnl_primitive_attr_t attributes,
+                              const_dnnl_primitive_desc_t hint) {
     const dnnl_dims_t dilations = {0, 0};
     switch (kind) {
     case dnnl_backward_data:
@@ -71,11 +83,26 @@ inline dnnl_status_t describe_convolution(dnnl_primitive_desc_t* out, dnnl_engin
     }
 }
 
-inline dnnl_status_t describe_product(dnnl_primitive_desc_t* out, dnnl_engine_t engine, const Desc& left,
-                                      const Desc& right, const Desc& product,
-                                      const_dnnl_primitive_attr_t attributes) {
-    return dnnl_matmul_primitive_desc_create(out, engine, left.get(), right.get(), nullptr, product.get(),
-                                             attributes);
+/// \param accept of a description: whether this way is taken, or the next one is asked for
+template <class Accept>
+dnnl_status_t describe_convolution(dnnl_primitive_desc_t* out, dnnl_engine_t engine, dnnl_prop_kind_t kind,
+                                   const Desc& source, const Desc& weights, const Desc& bias,
+                                   const Desc& destination, const dnnl_dims_t strides,
+                                   const dnnl_dims_t before, const dnnl_dims_t after,
+                                   const_dnnl_primitive_attr_t attributes, const_dnnl_primitive_desc_t hint,
+                                   Accept accept) {
+    return first_accepted(describe(out, engine, kind, source, weights, bias, destination, strides, before,
+                                   after, attributes, hint),
+                          out, accept);
+}
+
+template <class Accept>
+dnnl_status_t describe_product(dnnl_primitive_desc_t* out, dnnl_engine_t engine, const Desc& left,
+                               const Desc& right, const Desc& product, const_dnnl_primitive_attr_t attributes,
+                               Accept accept) {
+    return first_accepted(dnnl_matmul_primitive_desc_create(out, engine, left.get(), right.get(), nullptr,
+                                                            product.get(), attributes),
+                          out, accept);
 }
 
 inline dnnl_status_t append_sum(dnnl_post_ops_t operations) {
@@ -103,12 +130,33 @@ class Desc {
     dnnl_memory_desc_t desc_{};
 };
 
-inline dnnl_status_t describe_convolution(dnnl_primitive_desc_t* out, dnnl_engine_t engine,
-                                          dnnl_prop_kind_t kind, const Desc& source, const Desc& weights,
-                                          const Desc& bias, const Desc& destination,
-                                          const dnnl_dims_t strides, const dnnl_dims_t before,
-                                          const dnnl_dims_t after, const_dnnl_primitive_attr_t attributes,
-                                          const_dnnl_primitive_desc_t hint) {
+/// The first of the library's ways to do an operation that is accepted; `*out` is null where none is.
+template <class Accept>
+dnnl_status_t first_accepted(dnnl_primitive_desc_t* out, const_dnnl_op_desc_t operation,
+                             const_dnnl_primitive_attr_t attributes, dnnl_engine_t engine,
+                             const_dnnl_primitive_desc_t hint, Accept accept) {
+    dnnl_primitive_desc_iterator_t ways = nullptr;
+    dnnl_status_t status = dnnl_primitive_desc_iterator_create(&ways, operation, attributes, engine, hint);
+    if (status == dnnl_iterator_ends) return dnnl_unimplemented;
+    for (*out = nullptr; status == dnnl_success; status = dnnl_primitive_desc_iterator_next(ways)) {
+        *out = dnnl_primitive_desc_iterator_fetch(ways);
+        if (*out == nullptr || accept(*out)) break;
+        static_cast<void>(dnnl_primitive_desc_destroy(*out));
+        *out = nullptr;
+    }
+    static_cast<void>(dnnl_primitive_desc_iterator_destroy(ways));
+    if (status == dnnl_iterator_ends) return dnnl_unimplemented;
+    return status == dnnl_success && *out == nullptr ? dnnl_out_of_memory : status;
+}
+
+/// \param accept of a description: whether this way is taken, or the next one is asked for
+template <class Accept>
+dnnl_status_t describe_convolution(dnnl_primitive_desc_t* out, dnnl_engine_t engine, dnnl_prop_kind_t kind,
+                                   const Desc& source, const Desc& weights, const Desc& bias,
+                                   const Desc& destination, const dnnl_dims_t strides,
+                                   const dnnl_dims_t before, const dnnl_dims_t after,
+                                   const_dnnl_primitive_attr_t attributes, const_dnnl_primitive_desc_t hint,
+                                   Accept accept) {
     dnnl_convolution_desc_t operation;
     dnnl_status_t status = dnnl_success;
     switch (kind) {
@@ -128,17 +176,18 @@ inline dnnl_status_t describe_convolution(dnnl_primitive_desc_t* out, dnnl_engin
                                                     before, after);
     }
     if (status != dnnl_success) return status;
-    return dnnl_primitive_desc_create(out, &operation, attributes, engine, hint);
+    return first_accepted(out, &operation, attributes, engine, hint, accept);
 }
 
-inline dnnl_status_t describe_product(dnnl_primitive_desc_t* out, dnnl_engine_t engine, const Desc& left,
-                                      const Desc& right, const Desc& product,
-                                      const_dnnl_primitive_attr_t attributes) {
+template <class Accept>
+dnnl_status_t describe_product(dnnl_primitive_desc_t* out, dnnl_engine_t engine, const Desc& left,
+                               const Desc& right, const Desc& product, const_dnnl_primitive_attr_t attributes,
+                               Accept accept) {
     dnnl_matmul_desc_t operation;
     const dnnl_status_t status =
         dnnl_matmul_desc_init(&operation, left.get(), right.get(), nullptr, product.get());
     if (status != dnnl_success) return status;
-    return dnnl_primitive_desc_create(out, &operation, attributes, engine, nullptr);
+    return first_accepted(out, &operation, attributes, engine, nullptr, accept);
 }
 
 inline dnnl_status_t append_sum(dnnl_post_ops_t operations) {

@@ -2,7 +2,7 @@
 /// \file
 /// Pooling, vectorised over the innermost channels of any layout.
 
-#include <plimsoll/device/host/loops.hpp>
+#include <plimsoll/device/host/elementwise.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -43,14 +43,34 @@ struct PoolGeometry {
             for (int x = first_x; x < last_x; ++x)
                 f((std::int64_t{top + y} * width + left + x) * block, y * window.kernel + x);
     }
+
+    /// Calls f(offset of the output in its plane, position in its window) for the windows of an input.
+    template <class F>
+    void for_windows(int y, int x, F f) const {
+        const auto first = [&](int at) { // the first window that ends behind it
+            const int before = at + window.padding - window.kernel + 1;
+            return before > 0 ? (before + window.stride - 1) / window.stride : 0;
+        };
+        for (int row = first(y); row < rows && row * window.stride <= y + window.padding; ++row)
+            for (int column = first(x); column < columns && column * window.stride <= x + window.padding;
+                 ++column)
+                f((std::int64_t{row} * columns + column) * block,
+                  (y + window.padding - row * window.stride) * window.kernel + x + window.padding -
+                      column * window.stride);
+    }
+
+    /// Of one input in a mean.
+    [[nodiscard]] float share() const { return 1.0f / static_cast<float>(window.kernel * window.kernel); }
 };
 
 /// Whether `candidate` replaces `best`: the first of equals stays, and NaN passes.
 constexpr bool replaces(float candidate, float best) { return (candidate > best) | (candidate != candidate); }
 
 /// `value` or 0, without a branch: one would keep the loop around it from being vectorised.
-constexpr float only_if(bool keep, float value) {
-    return std::bit_cast<float>(std::bit_cast<std::int32_t>(value) & -std::int32_t{keep});
+template <class T>
+constexpr T only_if(bool keep, T value) {
+    using Bits = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int16_t>;
+    return std::bit_cast<T>(static_cast<Bits>(std::bit_cast<Bits>(value) & -Bits{keep}));
 }
 
 /// Calls f with the number of innermost channels, as a constant where that lets the compiler unroll.
@@ -66,14 +86,15 @@ void with_block(std::int64_t block, F f) {
 
 /// Two rows of inputs to one row of outputs, windows of 2 x 2 side by side.
 /// \param top, below (2 * columns, block)  \param y, saved (columns, block)
-template <class Block>
-void max_row_2x2(const float* __restrict top, const float* __restrict below, float* __restrict y,
+template <class T, class Block>
+void max_row_2x2(const T* __restrict top, const T* __restrict below, T* __restrict y,
                  std::uint8_t* __restrict saved, int columns, Block block) {
     for (int column = 0; column < columns; ++column) {
         PLIMSOLL_SIMD
         for (std::int64_t c = 0; c < block; ++c) {
-            const float second = top[c + block], third = below[c], fourth = below[c + block];
-            float best = top[c];
+            const float second = to_float(top[c + block]), third = to_float(below[c]);
+            const float fourth = to_float(below[c + block]);
+            float best = to_float(top[c]);
             int position = 0;
             position = replaces(second, best) ? 1 : position;
             best = replaces(second, best) ? second : best;
@@ -81,7 +102,7 @@ void max_row_2x2(const float* __restrict top, const float* __restrict below, flo
             best = replaces(third, best) ? third : best;
             position = replaces(fourth, best) ? 3 : position;
             best = replaces(fourth, best) ? fourth : best;
-            y[c] = best;
+            y[c] = to<T>(best); // exactly: it was one of them
             saved[c] = static_cast<std::uint8_t>(position);
         }
         top += 2 * block, below += 2 * block, y += block, saved += block;
@@ -89,13 +110,13 @@ void max_row_2x2(const float* __restrict top, const float* __restrict below, flo
 }
 
 /// One row of output gradients to two rows of input gradients.
-template <class Block>
-void scatter_row_2x2(const float* __restrict dy, const std::uint8_t* __restrict saved, float* __restrict top,
-                     float* __restrict below, int columns, Block block) {
+template <class T, class Block>
+void scatter_row_2x2(const T* __restrict dy, const std::uint8_t* __restrict saved, T* __restrict top,
+                     T* __restrict below, int columns, Block block) {
     for (int column = 0; column < columns; ++column) {
         PLIMSOLL_SIMD
         for (std::int64_t c = 0; c < block; ++c) {
-            const float gradient = dy[c];
+            const T gradient = dy[c];
             const int position = saved[c];
             top[c] = only_if(position == 0, gradient);
             top[c + block] = only_if(position == 1, gradient);
@@ -109,73 +130,97 @@ void scatter_row_2x2(const float* __restrict dy, const std::uint8_t* __restrict 
 // The loops of general windows, over a run of channels.
 
 /// best = max(best, in), and where it came from.
-inline void take_larger(float* __restrict best, int* __restrict position, const float* __restrict in, int tap,
-                        std::int64_t size) {
+template <class T>
+void take_larger(float* __restrict best, int* __restrict position, const T* __restrict in, int tap,
+                 std::int64_t size) {
     PLIMSOLL_SIMD
     for (std::int64_t c = 0; c < size; ++c) {
-        const float value = in[c], before = best[c];
+        const float value = to_float(in[c]), before = best[c];
         const int from = position[c];
         position[c] = replaces(value, before) ? tap : from;
         best[c] = replaces(value, before) ? value : before;
     }
 }
 
-/// out += in where the maximum came from `tap`.
-inline void add_where(float* __restrict out, const float* __restrict in, const int* __restrict position,
-                      int tap, std::int64_t size) {
+/// sum += in where the maximum came from `tap`.
+template <class T>
+void add_where(float* __restrict sum, const T* __restrict in, const std::uint8_t* __restrict saved, int tap,
+               std::int64_t size) {
     PLIMSOLL_SIMD
-    for (std::int64_t c = 0; c < size; ++c) out[c] += only_if(position[c] == tap, in[c]);
+    for (std::int64_t c = 0; c < size; ++c) sum[c] += only_if(saved[c] == tap, to_float(in[c]));
 }
 
-/// out += factor in.
-inline void add_scaled(float* __restrict out, const float* __restrict in, float factor, std::int64_t size) {
+/// sum += factor in.
+template <class T>
+void add_scaled(float* __restrict sum, const T* __restrict in, float factor, std::int64_t size) {
     PLIMSOLL_SIMD
-    for (std::int64_t c = 0; c < size; ++c) out[c] += in[c] * factor;
+    for (std::int64_t c = 0; c < size; ++c) sum[c] += to_float(in[c]) * factor;
 }
 
 /// Channels that a general window works on at once, in local memory.
 inline constexpr std::int64_t channel_tile = 64;
 
+/// Calls f(first, size) for runs of channels that fit a tile.
+template <class F>
+void for_channel_tiles(std::int64_t block, F f) {
+    for (std::int64_t first = 0; first < block; first += channel_tile)
+        f(first, std::min(channel_tile, block - first));
+}
+
 /// One output pixel: the largest of each channel over a window's taps.
-inline void max_pixel(const PoolGeometry& at, int row, int column, const float* x, float* y,
-                      std::uint8_t* saved) {
-    for (std::int64_t start = 0; start < at.block; start += channel_tile) {
-        const std::int64_t size = std::min(channel_tile, at.block - start);
+template <class T>
+void max_pixel(const PoolGeometry& at, int row, int column, const T* x, T* y, std::uint8_t* saved) {
+    for_channel_tiles(at.block, [&](std::int64_t start, std::int64_t size) {
         float best[channel_tile];
         int position[channel_tile];
         bool first = true;
         at.for_taps(row, column, [&](std::int64_t offset, int tap) {
-            const float* in = x + offset + start; // (size)
+            const T* in = x + offset + start; // (size)
             if (first) {
-                std::copy_n(in, size, best);
+                convert(in, best, size);
                 std::fill_n(position, size, tap);
             } else {
                 take_larger(best, position, in, tap, size);
             }
             first = false;
         });
-        std::copy_n(best, size, y + start);
+        convert(best, y + start, size);
         for (std::int64_t c = 0; c < size; ++c) saved[start + c] = static_cast<std::uint8_t>(position[c]);
-    }
+    });
 }
 
-/// One output pixel's gradient to the inputs that were largest.
-inline void scatter_pixel(const PoolGeometry& at, int row, int column, const float* dy,
-                          const std::uint8_t* saved, float* dx) {
-    for (std::int64_t start = 0; start < at.block; start += channel_tile) {
-        const std::int64_t size = std::min(channel_tile, at.block - start);
-        int position[channel_tile];
-        for (std::int64_t c = 0; c < size; ++c) position[c] = saved[start + c];
-        const float* gradient = dy + start; // (size)
-        at.for_taps(row, column, [&](std::int64_t offset, int tap) {
-            add_where(dx + offset + start, gradient, position, tap, size);
+/// One output pixel: the mean of each channel over a window's taps, padding counted.
+template <class T>
+void average_pixel(const PoolGeometry& at, int row, int column, const T* x, T* y) {
+    for_channel_tiles(at.block, [&](std::int64_t start, std::int64_t size) {
+        float sum[channel_tile] = {};
+        at.for_taps(row, column,
+                    [&](std::int64_t offset, int) { add_scaled(sum, x + offset + start, 1.0f, size); });
+        for (std::int64_t c = 0; c < size; ++c) sum[c] *= at.share();
+        convert(sum, y + start, size);
+    });
+}
+
+/// One input pixel's gradient: the sum over the windows that hold it, in float whatever is stored.
+/// \param saved where each window's maximum came from; null for a mean
+template <class T>
+void gather_pixel(const PoolGeometry& at, int y, int x, const T* dy, const std::uint8_t* saved, T* dx) {
+    for_channel_tiles(at.block, [&](std::int64_t start, std::int64_t size) {
+        float sum[channel_tile] = {};
+        at.for_windows(y, x, [&](std::int64_t offset, int tap) {
+            if (saved != nullptr)
+                add_where(sum, dy + offset + start, saved + offset + start, tap, size);
+            else
+                add_scaled(sum, dy + offset + start, at.share(), size);
         });
-    }
+        convert(sum, dx + start, size);
+    });
 }
 
 } // namespace detail
 
 /// MaxPool and AveragePool. `saved` holds the position of each maximum in its window, in the output's order.
+template <class T>
 class PoolKernel : public NodeKernel {
   public:
     PoolKernel(const Site& site, const Team&)
@@ -185,14 +230,12 @@ class PoolKernel : public NodeKernel {
     void forward(const Call& call) override {
         const std::int64_t planes = call.count * at_.channel_blocks;
         for (std::int64_t plane = 0; plane < planes; ++plane) {
-            const float* x =
-                static_cast<const float*>(call.input) + plane * at_.input_plane();    // (H, W, block)
-            float* y = static_cast<float*>(call.output) + plane * at_.output_plane(); // (H', W', block)
-            auto* saved =
-                static_cast<std::uint8_t*>(call.saved) + plane * at_.output_plane() * (maximum_ ? 1 : 0);
+            const T* x = static_cast<const T*>(call.input) + plane * at_.input_plane(); // (H, W, block)
+            T* y = static_cast<T*>(call.output) + plane * at_.output_plane();           // (H', W', block)
+            std::uint8_t* saved = saved_of(call, plane);
             for (int row = 0; row < at_.rows; ++row) {
                 if (maximum_ && tiles_) {
-                    const float* top = x + std::int64_t{2} * row * at_.width * at_.block;
+                    const T* top = x + std::int64_t{2} * row * at_.width * at_.block;
                     const std::int64_t to = std::int64_t{row} * at_.columns * at_.block;
                     detail::with_block(at_.block, [&](auto block) {
                         detail::max_row_2x2(top, top + at_.width * block, y + to, saved + to, at_.columns,
@@ -205,7 +248,7 @@ class PoolKernel : public NodeKernel {
                     if (maximum_)
                         detail::max_pixel(at_, row, column, x, y + to, saved + to);
                     else
-                        average_pixel(row, column, x, y + to);
+                        detail::average_pixel(at_, row, column, x, y + to);
                 }
             }
         }
@@ -214,60 +257,38 @@ class PoolKernel : public NodeKernel {
     void backward(const Call& call) override {
         const std::int64_t planes = call.count * at_.channel_blocks;
         for (std::int64_t plane = 0; plane < planes; ++plane) {
-            const float* dy = static_cast<const float*>(call.output_gradient) + plane * at_.output_plane();
-            float* dx = static_cast<float*>(call.input_gradient) + plane * at_.input_plane();
-            const auto* saved = static_cast<const std::uint8_t*>(call.saved) +
-                                plane * at_.output_plane() * (maximum_ ? 1 : 0);
-            if (maximum_ && tiles_)
+            const T* dy = static_cast<const T*>(call.output_gradient) + plane * at_.output_plane();
+            T* dx = static_cast<T*>(call.input_gradient) + plane * at_.input_plane();
+            const std::uint8_t* saved = saved_of(call, plane);
+            if (maximum_ && tiles_) {
                 scatter_tiles(dy, saved, dx);
-            else
-                scatter(dy, saved, dx);
+                continue;
+            }
+            for (int y = 0; y < at_.height; ++y)
+                for (int x = 0; x < at_.width; ++x)
+                    detail::gather_pixel(at_, y, x, dy, saved,
+                                         dx + (std::int64_t{y} * at_.width + x) * at_.block);
         }
     }
 
   private:
-    [[nodiscard]] float share() const {
-        return 1.0f / static_cast<float>(at_.window.kernel * at_.window.kernel);
-    }
-
-    void average_pixel(int row, int column, const float* x, float* y) const {
-        std::fill_n(y, at_.block, 0.0f);
-        at_.for_taps(row, column,
-                     [&](std::int64_t offset, int) { detail::add_scaled(y, x + offset, 1.0f, at_.block); });
-        const float factor = share();
-        for (std::int64_t c = 0; c < at_.block; ++c) y[c] *= factor;
+    [[nodiscard]] std::uint8_t* saved_of(const Call& call, std::int64_t plane) const {
+        return maximum_ ? static_cast<std::uint8_t*>(call.saved) + plane * at_.output_plane() : nullptr;
     }
 
     /// Windows of 2 x 2 that touch each input once; an odd last row or column belongs to none.
-    void scatter_tiles(const float* dy, const std::uint8_t* saved, float* dx) const {
+    void scatter_tiles(const T* dy, const std::uint8_t* saved, T* dx) const {
         const std::int64_t line = at_.width * at_.block, odd = (at_.width - 2 * at_.columns) * at_.block;
         for (int row = 0; row < at_.rows; ++row) {
             const std::int64_t from = std::int64_t{row} * at_.columns * at_.block;
-            float* top = dx + 2 * row * line;
+            T* top = dx + 2 * row * line;
             detail::with_block(at_.block, [&](auto block) {
                 detail::scatter_row_2x2(dy + from, saved + from, top, top + line, at_.columns, block);
             });
-            std::fill_n(top + line - odd, odd, 0.0f);
-            std::fill_n(top + 2 * line - odd, odd, 0.0f);
+            std::fill_n(top + line - odd, odd, T{});
+            std::fill_n(top + 2 * line - odd, odd, T{});
         }
-        std::fill_n(dx + 2 * at_.rows * line, (at_.height - 2 * at_.rows) * line, 0.0f);
-    }
-
-    void scatter(const float* dy, const std::uint8_t* saved, float* dx) const {
-        std::fill_n(dx, at_.input_plane(), 0.0f);
-        const float factor = share();
-        for (int row = 0; row < at_.rows; ++row)
-            for (int column = 0; column < at_.columns; ++column) {
-                const std::int64_t from = (std::int64_t{row} * at_.columns + column) * at_.block;
-                if (maximum_) {
-                    detail::scatter_pixel(at_, row, column, dy + from, saved + from, dx);
-                    continue;
-                }
-                const float* gradient = dy + from; // (block)
-                at_.for_taps(row, column, [&](std::int64_t offset, int) {
-                    detail::add_scaled(dx + offset, gradient, factor, at_.block);
-                });
-            }
+        std::fill_n(dx + 2 * at_.rows * line, (at_.height - 2 * at_.rows) * line, T{});
     }
 
     detail::PoolGeometry at_;
@@ -276,6 +297,7 @@ class PoolKernel : public NodeKernel {
 };
 
 /// Mean of each channel, summed in double: (N, H, W, C) to (N, C).
+template <class T>
 class GlobalAveragePoolKernel : public NodeKernel {
   public:
     GlobalAveragePoolKernel(const Site& site, const Team&)
@@ -285,32 +307,30 @@ class GlobalAveragePoolKernel : public NodeKernel {
     static constexpr Needs needs(const Site&) { return {}; }
 
     void forward(const Call& call) override {
-        constexpr std::int64_t tile = 64;
         for (std::int64_t plane = 0; plane < call.count * channel_blocks_; ++plane) {
-            const float* x =
-                static_cast<const float*>(call.input) + plane * pixels_ * block_; // (H, W, block)
-            float* y = static_cast<float*>(call.output) + plane * block_;         // (block)
-            for (std::int64_t first = 0; first < block_; first += tile) {
-                const std::int64_t size = std::min(tile, block_ - first);
-                double sums[tile] = {};
+            const T* x = static_cast<const T*>(call.input) + plane * pixels_ * block_; // (H, W, block)
+            T* y = static_cast<T*>(call.output) + plane * block_;                      // (block)
+            detail::for_channel_tiles(block_, [&](std::int64_t first, std::int64_t size) {
+                double sums[detail::channel_tile] = {};
                 for (std::int64_t pixel = 0; pixel < pixels_; ++pixel) {
-                    const float* __restrict in = x + pixel * block_ + first;
+                    const T* __restrict in = x + pixel * block_ + first;
                     PLIMSOLL_SIMD
-                    for (std::int64_t c = 0; c < size; ++c) sums[c] += static_cast<double>(in[c]);
+                    for (std::int64_t c = 0; c < size; ++c) sums[c] += static_cast<double>(to_float(in[c]));
                 }
                 for (std::int64_t c = 0; c < size; ++c)
-                    y[first + c] = static_cast<float>(sums[c] / static_cast<double>(pixels_));
-            }
+                    y[first + c] = to<T>(static_cast<float>(sums[c] / static_cast<double>(pixels_)));
+            });
         }
     }
 
     void backward(const Call& call) override {
         const float pixels = static_cast<float>(pixels_);
         for (std::int64_t plane = 0; plane < call.count * channel_blocks_; ++plane) {
-            const float* __restrict dy = static_cast<const float*>(call.output_gradient) + plane * block_;
-            float* __restrict dx = static_cast<float*>(call.input_gradient) + plane * pixels_ * block_;
+            const T* __restrict dy = static_cast<const T*>(call.output_gradient) + plane * block_;
+            T* __restrict dx = static_cast<T*>(call.input_gradient) + plane * pixels_ * block_;
             for (std::int64_t pixel = 0; pixel < pixels_; ++pixel) PLIMSOLL_SIMD
-            for (std::int64_t c = 0; c < block_; ++c) dx[pixel * block_ + c] = dy[c] / pixels;
+            for (std::int64_t c = 0; c < block_; ++c)
+                dx[pixel * block_ + c] = to<T>(to_float(dy[c]) / pixels);
         }
     }
 

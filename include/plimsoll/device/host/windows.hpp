@@ -5,10 +5,11 @@
 #include <plimsoll/device/host/loops.hpp>
 #include <plimsoll/device/host/onednn.hpp>
 #include <plimsoll/device/host/pooling.hpp>
+#include <plimsoll/device/host/weight_gradient.hpp>
 
 #if PLIMSOLL_WITH_ONEDNN
 
-#include <cstring>
+#include <algorithm>
 #include <vector>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
@@ -20,29 +21,33 @@ namespace detail {
 /// (GEMM with the whole picture unrolled), plain loops do it.
 struct ConvolutionLimits {
     const Site& site;
+    std::int64_t element_bytes; ///< of activations and packed weights
 
-    [[nodiscard]] constexpr std::int64_t weights(std::int64_t filters) const {
+    /// \param bytes of an element
+    [[nodiscard]] constexpr std::int64_t weights(std::int64_t filters, std::int64_t bytes) const {
         const std::int64_t kernel = site.facts.window.kernel;
-        return aligned(4 * round_up(site.input.channels, 16) * filters * kernel * kernel);
+        return aligned(bytes * round_up(site.input.channels, 64 / bytes) * filters * kernel * kernel);
     }
     /// Forward weights, whose filters come in blocks of 16, 32 or (1x1) 48.
     [[nodiscard]] constexpr std::int64_t forward_weights() const {
         const std::int64_t filters = site.output.channels;
-        std::int64_t padded = round_up(filters, filters <= 32 ? 16 : 32);
+        std::int64_t padded = round_up(filters, filters <= 32 && element_bytes == 4 ? 16 : 32);
         if (filters > 64 && site.facts.window.kernel == 1) padded = std::max(padded, round_up(filters, 48));
-        return weights(padded);
+        return weights(padded, element_bytes);
     }
-    [[nodiscard]] constexpr std::int64_t plain_weights() const {
-        return weights(round_up(site.output.channels, 16));
+    /// Weights for the input gradient, and (in floats) their gradient.
+    [[nodiscard]] constexpr std::int64_t plain_weights(std::int64_t bytes) const {
+        return weights(round_up(site.output.channels, 64 / bytes), bytes);
     }
     [[nodiscard]] constexpr std::int64_t packed() const {
-        return forward_weights() + (site.input_gradient ? plain_weights() : 0);
+        return forward_weights() + (site.input_gradient ? plain_weights(element_bytes) : 0);
     }
     [[nodiscard]] constexpr std::int64_t partial() const {
-        return plain_weights() + aligned(4 * std::int64_t{site.output.channels});
+        return plain_weights(4) + aligned(4 * std::int64_t{site.output.channels});
     }
     /// Of the library: strided convolutions gather the pixels they read (1x1), and on AVX2 some scatter the
-    /// input gradient through a matrix of all windows.
+    /// input gradient through a matrix of all windows. In 16 bits all transpose what they read: in half of a
+    /// core's cache.
     [[nodiscard]] constexpr std::int64_t workspace() const {
         const Window window = site.facts.window;
         std::int64_t channels = 0;
@@ -52,51 +57,53 @@ struct ConvolutionLimits {
         } else if (window.stride > 1 && site.input_gradient) {
             channels = std::int64_t{site.input.channels} * window.kernel * window.kernel;
         }
-        return 16384 + 4 * (round_up(site.output.channels, 16) + channels * site.output.pixels());
+        return (element_bytes == 2 ? 1 << 20 : 16384) +
+               4 * (round_up(site.output.channels, 16) + channels * site.output.pixels());
     }
 };
 
 /// Where the library reads all `images` of an operand and only `count` are there, the rest becomes zeros.
-inline void zero_tail(const void* operand, Shape shape, int count, int images) {
+template <class T>
+void zero_tail(const void* operand, Shape shape, int count, int images) {
     if (count >= images) return;
-    auto* data = const_cast<float*>(static_cast<const float*>(operand)); // operands have room for `images`
-    std::memset(data + shape.size() * count, 0,
-                static_cast<std::size_t>(shape.size() * (images - count)) * sizeof(float));
+    auto* data = const_cast<T*>(static_cast<const T*>(operand)); // operands have room for `images`
+    std::fill_n(data + shape.size() * count, shape.size() * (images - count), T{});
 }
 
 } // namespace detail
 
 /// Convolution by oneDNN's direct kernels, each phase by plain loops where the library has no fast one within
 /// the limits.
+/// \tparam T float or bfloat16: of activations, and of the weights that the library works with
+template <class T>
 class ConvolutionKernel : public NodeKernel {
   public:
     ConvolutionKernel(const Site& site, const Team& team);
 
     static constexpr Needs needs(const Site& site) {
-        const detail::ConvolutionLimits limits{site};
+        const detail::ConvolutionLimits limits{site, sizeof(T)};
         return {.packed = limits.packed(),
                 .partial = limits.partial(),
                 .scratch = limits.partial() + limits.workspace()};
     }
     /// What of `needs` is in use on this processor.
-    [[nodiscard]] inline Needs used() const override;
+    [[nodiscard]] Needs used() const override;
     /// The library's names for its ways ("jit:avx512_core"); empty where plain loops do it.
     [[nodiscard]] std::array<std::string_view, 3> implementations() const {
         return {forward_.implementation(), weight_gradient_.implementation(),
                 input_gradient_.implementation()};
     }
 
-    inline void pack(const Call& call) override;
-    inline void forward(const Call& call) override;
-    inline void backward(const Call& call) override;
-    inline void reduce(const Call& call, int lanes) override;
+    void pack(const Call& call) override;
+    void forward(const Call& call) override;
+    void backward(const Call& call) override;
+    void reduce(const Call& call, int lanes) override;
 
   private:
     using Desc = detail::onednn::Desc;
     using Primitive = detail::onednn::Primitive;
     using Operands = detail::onednn::Operands;
 
-    static Desc activation(Shape shape, Layout layout, int images);
     void make_primitives(const std::string& where);
     [[nodiscard]] bool has_bias() const { return site_.facts.parameters.size() > 1; }
     /// Bytes from a partial's start to its bias gradient.
@@ -107,8 +114,9 @@ class ConvolutionKernel : public NodeKernel {
     void weight_gradient(const Call& call);
 
     Site site_;
-    LoopConvolution loops_;
-    Primitive forward_, weight_gradient_, input_gradient_;
+    LoopConvolution<T> loops_;
+    Primitive forward_, input_gradient_;
+    detail::WeightGradient<T> weight_gradient_;
     Primitive pack_forward_, pack_input_gradient_, unpack_gradient_;
     bool one_copy_ = false;           ///< forward and input gradient read the same packed weights
     std::int64_t forward_bytes_ = 0;  ///< packed weights of forward
@@ -116,31 +124,22 @@ class ConvolutionKernel : public NodeKernel {
     std::int64_t gradient_bytes_ = 0; ///< a weight gradient in the library's format
 
     struct Worker {
-        Operands forward, weight_gradient, input_gradient;
+        Operands forward, input_gradient;
     };
     std::vector<Worker> workers_;
     Operands pack_forward_operands_, pack_data_operands_, unpack_operands_;
 };
 
-inline ConvolutionKernel::Desc ConvolutionKernel::activation(Shape shape, Layout layout, int images) {
-    using detail::onednn::tagged;
-    const std::int64_t extents[] = {images, shape.channels, shape.height, shape.width};
-    if (layout.block == shape.channels) return tagged(extents, dnnl_nhwc);
-    if (layout.block == 1) return tagged(extents, dnnl_nchw);
-    if (layout.block == 8) return tagged(extents, dnnl_nChw8c);
-    if (layout.block == 16) return tagged(extents, dnnl_nChw16c);
-    return {};
-}
-
-inline void ConvolutionKernel::make_primitives(const std::string& where) {
+template <class T>
+void ConvolutionKernel<T>::make_primitives(const std::string& where) {
     using detail::onednn::bytes;
     using detail::onednn::tagged;
     const Window window = site_.facts.window;
     const std::int64_t filters = site_.output.channels, channels = site_.input.channels;
-    const Desc x = activation(site_.input, site_.input_layout, site_.images);
-    const Desc y = activation(site_.output, site_.output_layout, site_.images);
+    const Desc x = detail::activation<T>(site_.input, site_.input_layout, site_.images);
+    const Desc y = detail::activation<T>(site_.output, site_.output_layout, site_.images);
     if (x.get() == nullptr || y.get() == nullptr) return;
-    const Desc any = tagged({filters, channels, window.kernel, window.kernel}, dnnl_format_tag_any);
+    const Desc any = tagged<T>({filters, channels, window.kernel, window.kernel}, dnnl_format_tag_any);
     const Desc plain = tagged({filters, channels, window.kernel, window.kernel}, dnnl_oihw);
     const Desc bias = has_bias() ? tagged({filters}, dnnl_x) : Desc();
     const dnnl_dims_t strides = {window.stride, window.stride};
@@ -150,24 +149,20 @@ inline void ConvolutionKernel::make_primitives(const std::string& where) {
     };
     const dnnl_dims_t behind = {after(site_.input.height, site_.output.height),
                                 after(site_.input.width, site_.output.width)};
-    const detail::ConvolutionLimits limits{site_};
-    const auto make = [&](dnnl_prop_kind_t kind, dnnl_query_t weights, std::int64_t limit,
-                          const Primitive* hint) {
+    const detail::ConvolutionLimits limits{site_, sizeof(T)};
+    const auto make = [&](dnnl_prop_kind_t kind, std::int64_t limit, const Primitive* hint) {
         Primitive made = Primitive::convolution(kind, x, any, kind == dnnl_backward_data ? Desc() : bias, y,
-                                                strides, before, behind, hint, where);
-        if (made && (bytes(made.query(weights)) > limit || made.scratch() > limits.workspace()))
-            return Primitive();
-        return made;
+                                                strides, before, behind, hint, limits.workspace(), where);
+        return made && bytes(made.query(dnnl_query_weights_md)) > limit ? Primitive() : std::move(made);
     };
-    forward_ = make(dnnl_forward_training, dnnl_query_weights_md, limits.forward_weights(), nullptr);
+    forward_ = make(dnnl_forward_training, limits.forward_weights(), nullptr);
     if (!forward_) return; // the others are chosen by it
-    weight_gradient_ =
-        make(dnnl_backward_weights, dnnl_query_diff_weights_md, limits.plain_weights(), &forward_);
+    weight_gradient_ = detail::WeightGradient<T>(site_, limits.plain_weights(4), limits.workspace(), where);
     const Desc packed = forward_.query(dnnl_query_weights_md);
     pack_forward_ = Primitive::reorder(plain, packed, where);
     forward_bytes_ = bytes(packed);
     if (site_.input_gradient)
-        input_gradient_ = make(dnnl_backward_data, dnnl_query_weights_md, limits.plain_weights(), &forward_);
+        input_gradient_ = make(dnnl_backward_data, limits.plain_weights(sizeof(T)), &forward_);
     if (input_gradient_) {
         const Desc second = input_gradient_.query(dnnl_query_weights_md);
         one_copy_ = dnnl_memory_desc_equal(packed.get(), second.get()) != 0;
@@ -177,42 +172,33 @@ inline void ConvolutionKernel::make_primitives(const std::string& where) {
         }
     }
     if (weight_gradient_) {
-        const Desc gradient = weight_gradient_.query(dnnl_query_diff_weights_md);
+        const Desc gradient = weight_gradient_.format();
         unpack_gradient_ = Primitive::reorder(gradient, plain, where);
         gradient_bytes_ = bytes(gradient);
     }
 }
 
-inline ConvolutionKernel::ConvolutionKernel(const Site& site, const Team& team)
+template <class T>
+ConvolutionKernel<T>::ConvolutionKernel(const Site& site, const Team& team)
     : site_(site), loops_(site, team) {
     const std::string where =
         text(site.facts.name, " ", to_string(site.input), " to ", to_string(site.output), ", kernel ",
              site.facts.window.kernel, ", ", site.images, " images, node ", site.node);
     make_primitives(where);
-    const Desc x = activation(site.input, site.input_layout, site.images);
-    const Desc y = activation(site.output, site.output_layout, site.images);
+    const Desc x = detail::activation<T>(site.input, site.input_layout, site.images);
+    const Desc y = detail::activation<T>(site.output, site.output_layout, site.images);
     const Desc bias = has_bias() ? detail::onednn::tagged({site.output.channels}, dnnl_x) : Desc();
-    const auto weights = [](const Primitive& p, dnnl_query_t what = dnnl_query_weights_md) {
-        return p ? p.query(what) : Desc();
-    };
+    const auto weights = [](const Primitive& p) { return p ? p.query(dnnl_query_weights_md) : Desc(); };
     const Desc packed = weights(forward_), second = weights(input_gradient_);
-    const Desc gradient = weights(weight_gradient_, dnnl_query_diff_weights_md);
+    const Desc gradient = weight_gradient_.format();
     workers_.resize(static_cast<std::size_t>(std::max(site.lanes, 1)));
     for (Worker& worker : workers_) {
         if (has_bias()) {
             worker.forward = {
                 forward_,
                 {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_DST, y}, {DNNL_ARG_BIAS, bias}}};
-            worker.weight_gradient = {weight_gradient_,
-                                      {{DNNL_ARG_SRC, x},
-                                       {DNNL_ARG_DIFF_DST, y},
-                                       {DNNL_ARG_DIFF_WEIGHTS, gradient},
-                                       {DNNL_ARG_DIFF_BIAS, bias}}};
         } else {
             worker.forward = {forward_, {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_DST, y}}};
-            worker.weight_gradient = {
-                weight_gradient_,
-                {{DNNL_ARG_SRC, x}, {DNNL_ARG_DIFF_DST, y}, {DNNL_ARG_DIFF_WEIGHTS, gradient}}};
         }
         worker.input_gradient = {
             input_gradient_, {{DNNL_ARG_DIFF_DST, y}, {DNNL_ARG_WEIGHTS, second}, {DNNL_ARG_DIFF_SRC, x}}};
@@ -225,8 +211,9 @@ inline ConvolutionKernel::ConvolutionKernel(const Site& site, const Team& team)
     unpack_operands_ = {unpack_gradient_, {{DNNL_ARG_FROM, gradient}, {DNNL_ARG_TO, plain}}};
 }
 
-inline Needs ConvolutionKernel::used() const {
-    Needs used = LoopConvolution::needs(site_);
+template <class T>
+Needs ConvolutionKernel<T>::used() const {
+    Needs used = LoopConvolution<T>::needs(site_);
     if (weight_gradient_) used.partial = partial_bytes();
     used.packed = aligned(forward_bytes_) + aligned(data_bytes_);
     used.scratch = std::max({forward_.scratch(), input_gradient_.scratch(),
@@ -234,7 +221,8 @@ inline Needs ConvolutionKernel::used() const {
     return used;
 }
 
-inline void ConvolutionKernel::pack(const Call& call) {
+template <class T>
+void ConvolutionKernel<T>::pack(const Call& call) {
     const SingleThreaded single;
     if (pack_forward_) pack_forward_operands_.run({call.parameters[0], call.packed}, call.scratch);
     if (pack_input_gradient_)
@@ -242,7 +230,8 @@ inline void ConvolutionKernel::pack(const Call& call) {
                                 call.scratch);
 }
 
-inline void ConvolutionKernel::forward(const Call& call) {
+template <class T>
+void ConvolutionKernel<T>::forward(const Call& call) {
     if (!forward_) return loops_.forward(call);
     Operands& operands = workers_[static_cast<std::size_t>(call.worker)].forward;
     if (has_bias())
@@ -251,9 +240,10 @@ inline void ConvolutionKernel::forward(const Call& call) {
         operands.run({call.input, call.packed, call.output}, call.scratch);
 }
 
-inline void ConvolutionKernel::backward(const Call& call) {
-    detail::zero_tail(call.input, site_.input, call.count, site_.images);
-    detail::zero_tail(call.output_gradient, site_.output, call.count, site_.images);
+template <class T>
+void ConvolutionKernel<T>::backward(const Call& call) {
+    detail::zero_tail<T>(call.input, site_.input, call.count, site_.images);
+    detail::zero_tail<T>(call.output_gradient, site_.output, call.count, site_.images);
     if (weight_gradient_)
         weight_gradient(call);
     else
@@ -265,27 +255,28 @@ inline void ConvolutionKernel::backward(const Call& call) {
         {call.output_gradient, detail::floats_at(call.packed, offset), call.input_gradient}, call.scratch);
 }
 
-/// The library cannot add to a weight gradient: a lane's later slices go through scratch.
-inline void ConvolutionKernel::weight_gradient(const Call& call) {
-    Operands& operands = workers_[static_cast<std::size_t>(call.worker)].weight_gradient;
-    void* to = call.accumulate ? call.scratch : call.partial;
+/// The library cannot add to a weight gradient: all but a lane's first piece go through scratch.
+template <class T>
+void ConvolutionKernel<T>::weight_gradient(const Call& call) {
     void* workspace = detail::floats_at(call.scratch, partial_bytes());
-    if (has_bias())
-        operands.run({call.input, call.output_gradient, to, detail::floats_at(to, bias_offset())}, workspace);
-    else
-        operands.run({call.input, call.output_gradient, to}, workspace);
-    if (!call.accumulate) return;
-    const auto add = [&](std::int64_t offset, std::int64_t count) {
-        float* __restrict sum = detail::floats_at(call.partial, offset);
-        const float* __restrict term = detail::floats_at(call.scratch, offset);
-        PLIMSOLL_SIMD
-        for (std::int64_t i = 0; i < count; ++i) sum[i] += term[i];
-    };
-    add(0, gradient_bytes_ / 4);
-    if (has_bias()) add(bias_offset(), site_.output.channels);
+    bool add = call.accumulate;
+    weight_gradient_.for_pieces(call, [&](auto compute) {
+        void* to = add ? call.scratch : call.partial;
+        compute(to, detail::floats_at(to, bias_offset()), workspace);
+        const auto add_up = [&](std::int64_t offset, std::int64_t count) {
+            float* __restrict sum = detail::floats_at(call.partial, offset);
+            const float* __restrict term = detail::floats_at(call.scratch, offset);
+            PLIMSOLL_SIMD
+            for (std::int64_t i = 0; i < count; ++i) sum[i] += term[i];
+        };
+        if (add) add_up(0, gradient_bytes_ / 4);
+        if (add && has_bias()) add_up(bias_offset(), site_.output.channels);
+        add = true;
+    });
 }
 
-inline void ConvolutionKernel::reduce(const Call& call, int lanes) {
+template <class T>
+void ConvolutionKernel<T>::reduce(const Call& call, int lanes) {
     if (!weight_gradient_) return loops_.reduce(call, lanes);
     const SingleThreaded single;
     float* sum = detail::floats_at(call.partial);
@@ -311,7 +302,8 @@ inline void ConvolutionKernel::reduce(const Call& call, int lanes) {
 #else
 
 namespace plimsoll::inline PLIMSOLL_ABI {
-using ConvolutionKernel = LoopConvolution;
+template <class T>
+using ConvolutionKernel = LoopConvolution<T>;
 } // namespace plimsoll::inline PLIMSOLL_ABI
 
 #endif

@@ -18,8 +18,8 @@ struct BatchNorm {
                     .output = in,
                     .backward_reads_input = true,
                     .couples_images = true,
-                    // mean, 1 / deviation and the two sums of backward, (C) each
-                    .statistics_bytes = 4 * static_cast<std::int64_t>(sizeof(float)) * in.channels,
+                    // mean, 1 / deviation, the two sums of backward and the unbiased variance, (C) each
+                    .statistics_bytes = 5 * static_cast<std::int64_t>(sizeof(float)) * in.channels,
                     .flops = 4.0 * static_cast<double>(in.size()),
                     .onnx = "BatchNormalization"};
         facts.parameters.push({.name = "weight", .shape = {in.channels}, .initialise = Initialise::ones});

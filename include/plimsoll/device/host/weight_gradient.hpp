@@ -1,0 +1,190 @@
+#pragma once
+/// \file
+/// The weight gradient of a convolution on oneDNN, within a limit of workspace.
+
+#include <plimsoll/device/host/onednn.hpp>
+#include <plimsoll/device/kernel.hpp>
+
+#if PLIMSOLL_WITH_ONEDNN
+
+#include <algorithm>
+#include <vector>
+
+namespace plimsoll::inline PLIMSOLL_ABI::detail {
+
+/// A batch of T in its layout; empty where the library has no name for it.
+template <class T>
+onednn::Desc activation(Shape shape, Layout layout, int images) {
+    const std::int64_t extents[] = {images, shape.channels, shape.height, shape.width};
+    if (layout.block == shape.channels) return onednn::tagged<T>(extents, dnnl_nhwc);
+    if (layout.block == 1) return onednn::tagged<T>(extents, dnnl_nchw);
+    if (layout.block == 8) return onednn::tagged<T>(extents, dnnl_nChw8c);
+    if (layout.block == 16) return onednn::tagged<T>(extents, dnnl_nChw16c);
+    return {};
+}
+
+/// In 16 bits the library transposes whole pictures in its workspace, which takes as much as a few of them.
+/// Where that is over the limit, a picture is cut into bands of rows, and the gradient is the sum over them:
+/// a band of a channels-last picture is a picture, as it lies.
+/// \tparam T float or bfloat16: of activations. The gradient is of floats.
+template <class T>
+class WeightGradient {
+  public:
+    WeightGradient() = default;
+    /// \param most_bytes of a gradient in the library's format \param most_scratch of its workspace
+    WeightGradient(const Site& site, std::int64_t most_bytes, std::int64_t most_scratch,
+                   const std::string& where) {
+        for (int bands = 1; bands <= std::min(most_bands_, site.output.height); bands *= 2) {
+            if (make(site, bands, most_bytes, most_scratch, where)) break;
+            geometries_.clear();
+            bands_.clear();
+            const bool rows_lie_together = site.input_layout.block == site.input.channels &&
+                                           site.output_layout.block == site.output.channels;
+            if (!rows_lie_together) break;
+        }
+        for (int worker = 0; *this && worker < std::max(site.lanes, 1); ++worker) {
+            std::vector<onednn::Operands>& operands = operands_.emplace_back();
+            for (const Geometry& geometry : geometries_)
+                operands.push_back(operands_of(geometry, site.output.channels));
+        }
+    }
+
+    [[nodiscard]] explicit operator bool() const { return !bands_.empty(); }
+    /// The gradient as the library lays it out.
+    [[nodiscard]] onednn::Desc format() const {
+        return *this ? geometries_[0].primitive.query(dnnl_query_diff_weights_md) : onednn::Desc();
+    }
+    [[nodiscard]] std::int64_t scratch() const {
+        std::int64_t most = 0;
+        for (const Geometry& geometry : geometries_) most = std::max(most, geometry.primitive.scratch());
+        return most;
+    }
+    [[nodiscard]] std::string_view implementation() const {
+        return *this ? geometries_[0].primitive.implementation() : std::string_view{};
+    }
+
+    /// Calls f(compute) for every piece of a slice whose gradients add up to the slice's; compute(gradient,
+    /// bias gradient, workspace) overwrites both. \param call its operands have zeros behind the last image
+    template <class F>
+    void for_pieces(const Call& call, F f) {
+        const int images = bands_.size() == 1 ? 1 : call.count; // whole pictures go all at once
+        for (int image = 0; image < images; ++image)
+            for (const Band& band : bands_)
+                f([&](void* gradient, void* bias, void* workspace) {
+                    onednn::Operands& operands =
+                        operands_[static_cast<std::size_t>(call.worker)][band.geometry];
+                    const T* x = static_cast<const T*>(call.input) + image * input_size_ + band.input;
+                    const T* dy =
+                        static_cast<const T*>(call.output_gradient) + image * output_size_ + band.output;
+                    if (has_bias_)
+                        operands.run({x, dy, gradient, bias}, workspace);
+                    else
+                        operands.run({x, dy, gradient}, workspace);
+                });
+    }
+
+  private:
+    static constexpr int most_bands_ = 64;
+
+    /// Rows of the pictures and what lies beyond them.
+    struct Geometry {
+        int input_rows = 0, output_rows = 0, above = 0, below = 0;
+        onednn::Desc x{}, y{};
+        onednn::Primitive primitive{};
+        [[nodiscard]] bool is_like(const Geometry& other) const {
+            return input_rows == other.input_rows && output_rows == other.output_rows &&
+                   above == other.above && below == other.below;
+        }
+    };
+    struct Band {
+        std::size_t geometry = 0;
+        std::int64_t input = 0, output = 0; ///< elements from the picture's beginning
+    };
+
+    bool make(const Site& site, int bands, std::int64_t most_bytes, std::int64_t most_scratch,
+              const std::string& where) {
+        const Window window = site.facts.window;
+        const int rows = (site.output.height + bands - 1) / bands;
+        has_bias_ = site.facts.parameters.size() > 1;
+        input_size_ = site.input.size();
+        output_size_ = site.output.size();
+        for (int first = 0; first < site.output.height; first += rows) {
+            const int end = std::min(first + rows, site.output.height);
+            const int top = first * window.stride - window.padding;
+            const int bottom = (end - 1) * window.stride - window.padding + window.kernel;
+            // The last band ends with the picture: whole pictures must lie at their distance.
+            const int input_end =
+                end == site.output.height ? site.input.height : std::min(bottom, site.input.height);
+            Geometry geometry{.input_rows = input_end - std::max(top, 0),
+                              .output_rows = end - first,
+                              .above = std::max(-top, 0),
+                              .below = bottom - input_end};
+            const Band band{geometry_of(geometry),
+                            std::int64_t{std::max(top, 0)} * site.input.width * site.input.channels,
+                            std::int64_t{first} * site.output.width * site.output.channels};
+            if (band.geometry == geometries_.size()) {
+                geometries_.push_back(std::move(geometry));
+                if (!build(geometries_.back(), site, bands == 1 ? site.images : 1, most_bytes, most_scratch,
+                           where))
+                    return false;
+            }
+            bands_.push_back(band);
+        }
+        return true;
+    }
+    [[nodiscard]] std::size_t geometry_of(const Geometry& wanted) const {
+        std::size_t at = 0;
+        while (at < geometries_.size() && !geometries_[at].is_like(wanted)) ++at;
+        return at;
+    }
+    /// Empty where the library has no fast way within the limits.
+    bool build(Geometry& geometry, const Site& site, int images, std::int64_t most_bytes,
+               std::int64_t most_scratch, const std::string& where) {
+        using onednn::Desc, onednn::Primitive, onednn::tagged;
+        const Window window = site.facts.window;
+        Shape input = site.input, output = site.output;
+        input.height = geometry.input_rows;
+        output.height = geometry.output_rows;
+        geometry.x = activation<T>(input, site.input_layout, images);
+        geometry.y = activation<T>(output, site.output_layout, images);
+        if (geometry.x.get() == nullptr || geometry.y.get() == nullptr) return false;
+        const std::int64_t extents[] = {output.channels, input.channels, window.kernel, window.kernel};
+        const Desc bias = has_bias_ ? tagged({output.channels}, dnnl_x) : Desc();
+        const int beyond = (output.width - 1) * window.stride + window.kernel - input.width - window.padding;
+        const dnnl_dims_t strides = {window.stride, window.stride};
+        const dnnl_dims_t before = {geometry.above, window.padding}, behind = {geometry.below, beyond};
+        const auto convolution = [&](dnnl_prop_kind_t kind, const Desc& weights, const Primitive* hint) {
+            return Primitive::convolution(kind, geometry.x, weights, bias, geometry.y, strides, before,
+                                          behind, hint, most_scratch, where);
+        };
+        const Primitive forward =
+            convolution(dnnl_forward_training, tagged<T>(extents, dnnl_format_tag_any), nullptr);
+        if (!forward) return false;
+        const bool is_first = &geometry == geometries_.data();
+        const Desc any = tagged(extents, dnnl_format_tag_any);
+        geometry.primitive = convolution(dnnl_backward_weights, is_first ? any : format(), &forward);
+        return geometry.primitive &&
+               onednn::bytes(geometry.primitive.query(dnnl_query_diff_weights_md)) <= most_bytes;
+    }
+    [[nodiscard]] onednn::Operands operands_of(const Geometry& geometry, int filters) const {
+        if (has_bias_)
+            return {geometry.primitive,
+                    {{DNNL_ARG_SRC, geometry.x},
+                     {DNNL_ARG_DIFF_DST, geometry.y},
+                     {DNNL_ARG_DIFF_WEIGHTS, format()},
+                     {DNNL_ARG_DIFF_BIAS, onednn::tagged({filters}, dnnl_x)}}};
+        return {
+            geometry.primitive,
+            {{DNNL_ARG_SRC, geometry.x}, {DNNL_ARG_DIFF_DST, geometry.y}, {DNNL_ARG_DIFF_WEIGHTS, format()}}};
+    }
+
+    bool has_bias_ = false;
+    std::int64_t input_size_ = 0, output_size_ = 0;
+    std::vector<Geometry> geometries_;
+    std::vector<Band> bands_;
+    std::vector<std::vector<onednn::Operands>> operands_; ///< of a worker, for each geometry
+};
+
+} // namespace plimsoll::inline PLIMSOLL_ABI::detail
+
+#endif
