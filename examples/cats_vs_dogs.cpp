@@ -23,10 +23,11 @@ using Net = Sequential<Image<150, 150, 3>, Conv2d<32, 3>, Relu, MaxPool<2>, Conv
                        Dropout<0.5_p>, Dense<512>, Relu, Dense<1>>;
 // clang-format on
 using Pictures = AnySource<u8>; // which source it is, --source says when the program runs
-using Job = Trainer<Net, Pictures, Float, Host>;
+template <class Precision>
+using Job = Trainer<Net, Pictures, Precision, Host>;
 
 constexpr Settings defaults{.batch = 128, .budget = 500_MiB};
-static_assert(fits<Job, defaults>); // out of memory is a compile error
+static_assert(fits<Job<Float>, defaults>); // out of memory is a compile error
 
 namespace {
 
@@ -164,6 +165,7 @@ class Csv {
     std::ofstream out_;
 };
 
+template <class Precision>
 int train(const Flags& flags) {
     const std::string split = split_of(flags.split);
     const Pictures all = open_data(flags, split.empty() ? "train" : split);
@@ -179,7 +181,7 @@ int train(const Flags& flags) {
     if (flags.source == "memory")
         parts = {Pictures(InMemory<u8>(parts.train)), Pictures(InMemory<u8>(parts.validation))};
 
-    Job job(parts.train, flags.settings); // makes the one allocation
+    Job<Precision> job(parts.train, flags.settings); // makes the one allocation
     std::printf("device peak %s of a budget of %s, however many pictures there are\n%s\n",
                 to_string(job.peak()).c_str(), to_string(flags.settings.budget).c_str(),
                 job.plan().picture.title.c_str());
@@ -222,9 +224,11 @@ int main(int argc, char** argv) try {
     app.add_option("--source", flags.source, "memory, mapped, streaming, or auto: by what is there")
         ->capture_default_str()
         ->check(CLI::IsMember({"memory", "mapped", "streaming", "auto"}));
-    app.add_option("--split", flags.split, "which pictures, as in train[:1000]; val_images.npy or the last 15 % validate")
+    app.add_option("--split", flags.split,
+                   "which pictures, as in train[:1000]; val_images.npy or the last 15 % validate")
         ->capture_default_str();
-    app.add_option("--validation", flags.validation, "which pictures validate instead, as in train[85%:] or test");
+    app.add_option("--validation", flags.validation,
+                   "which pictures validate instead, as in train[85%:] or test");
     app.add_option("--budget", flags.budget, "bytes of the one allocation, as in 2.7GB or 500MiB")
         ->capture_default_str();
     app.add_option("--batch", flags.settings.batch, "pictures an optimizer step")->capture_default_str();
@@ -236,8 +240,9 @@ int main(int argc, char** argv) try {
     app.add_option("--threads", flags.settings.threads,
                    "threads; 0 for all this process may use; results do not depend on it")
         ->capture_default_str();
-    app.add_option("--precision", flags.precision, "float; bfloat16 and half are not there yet")
-        ->capture_default_str();
+    app.add_option("--precision", flags.precision, "float, bfloat16 or half")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"float", "bfloat16", "half"}));
     app.add_option("--csv", flags.csv, "file for a line an epoch");
     app.add_option("--save", flags.save, "file for the weights (safetensors)");
     app.add_option("--plan", flags.plan, "file for the memory plan (HTML)");
@@ -247,11 +252,9 @@ int main(int argc, char** argv) try {
         return app.exit(asked_for_help);
     }
     flags.settings.budget = parse_bytes(flags.budget);
-    if (flags.precision == "bfloat16" || flags.precision == "half")
-        throw argument_error(text("--precision ", flags.precision, " is not there yet: float is"));
-    if (flags.precision != "float")
-        throw argument_error(text("--precision ", flags.precision, ": float, bfloat16 or half"));
-    return train(flags);
+    return flags.precision == "half"       ? train<Half>(flags)
+           : flags.precision == "bfloat16" ? train<BFloat16>(flags)
+                                           : train<Float>(flags);
 } catch (const CLI::ParseError& problem) {
     return fail(problem.what(), 2);
 } catch (const argument_error& problem) {

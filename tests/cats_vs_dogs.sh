@@ -69,6 +69,10 @@ arrays train "$mixed $mixed"
 arrays sorted "$(printf '%s' "$mixed" | tr 1 0) $(printf '%s' "$mixed" | tr 0 1)"
 
 trains mapped --data "$work/train" --source mapped
+for precision in bfloat16 half; do
+    trains $precision --data "$work/train" --source mapped --precision $precision
+    if cmp -s "$work/mapped.csv" "$work/$precision.csv"; then fail "$precision computes as float does"; fi
+done
 trains array --data "$work" --source memory --save "$work/weights.safetensors" --plan "$work/plan.html"
 same mapped array
 seed=4
@@ -103,8 +107,7 @@ refuses 1 'cannot' --data "$work/train" --csv "$work/none/log.csv"
 refuses 1 'cannot' --data "$work/train" --save "$work/none/weights.safetensors"
 refuses 2 '\[:few\]' --data "$work/train" --split 'train[:few]'
 refuses 2 'share pictures' --data "$work/train" --split 'train[:30]' --validation 'train[29:]'
-refuses 2 'half is not there yet' --data "$work/train" --precision half
-refuses 2 'bfloat16 is not there yet' --data "$work/train" --precision bfloat16
+refuses 2 --precision --data "$work/train" --precision double
 refuses 2 --source --data "$work/train" --source floppy
 refuses 2 --data --source auto
 refuses 2 'not a size' --data "$work/train" --budget much

@@ -509,7 +509,7 @@ void weight_gradient_in_bands(Shape in) {
         if (pieces > 0 && least == 0) least = pieces;
         most = std::max(most, pieces);
     }
-    if (!detail::onednn::computes_bfloat16()) return; // each processor's ways want other workspaces
+    if (!detail::computes_bfloat16()) return; // each processor's ways want other workspaces
     CHECK(least == 1);
     CHECK(most > 2);
 }
@@ -530,7 +530,7 @@ TEST_CASE("what oneDNN takes stays within the limits") {
 #else
     fast = false;
 #endif
-    const bool fast_bfloat16 = fast && detail::onednn::computes_bfloat16();
+    const bool fast_bfloat16 = fast && detail::computes_bfloat16();
     Site site = channels_last<Conv2d<32, 3>>({24, 22, 3});
     for (const int images : {1, 4})
         for (const int channels : {1, 3, 8, 17, 32, 64})

@@ -50,8 +50,8 @@ using Pair = Residual<Sequential<Conv2d<8, 3, 1, 1, no_bias>, BatchNorm, Relu, C
 using Deep = Sequential<Image<10, 12, 3>, Conv2d<8, 3, 1, 1, no_bias>, BatchNorm, Relu, Pair<>, Relu,
                         Pair<Dropout<0.1_p>>, Relu, MaxPool<2>, Pair<>, Relu, Dropout<0.2_p>, Pair<>, Relu,
                         GlobalAveragePool, Dense<3>>;
-template <class Net, class Pixel = u8>
-using Job = Trainer<Net, InMemory<Pixel>, Float, Host>;
+template <class Net, class Pixel = u8, class Precision = Float>
+using Job = Trainer<Net, InMemory<Pixel>, Precision, Host>;
 /// With a learning rate of 0 its weights stand still.
 template <class Net>
 using Still = Trainer<Net, InMemory<u8>, Float, Host, DefaultLoss<Net>, Sgd>;
@@ -94,18 +94,19 @@ std::vector<float> remains(J& job, const InMemory<u8>& data) {
     return out;
 }
 
-template <class Net>
+template <class Net, class Precision = Float>
 void same_bits_for_all_thread_counts(int classes, Bytes budget = all_free_memory) {
     const InMemory<u8> data = pictures(Net::input, 45, classes); // ragged: 45 = 2 x 20 + 5
     std::vector<float> one;
     for (const int threads : {1, 2, 3}) {
-        Job<Net> job(data, {.batch = 20, .budget = budget, .threads = threads, .lanes = 3, .seed = 3});
+        Job<Net, u8, Precision> job(
+            data, {.batch = 20, .budget = budget, .threads = threads, .lanes = 3, .seed = 3});
         const std::vector<float> bits = remains(job, data);
         if (threads == 1) one = bits;
         REQUIRE(bits.size() == one.size());
         CHECK(std::memcmp(bits.data(), one.data(), bits.size() * sizeof(float)) == 0);
     }
-    Job<Net> other(data, {.batch = 20, .lanes = 3, .seed = 4});
+    Job<Net, u8, Precision> other(data, {.batch = 20, .lanes = 3, .seed = 4});
     CHECK(remains(other, data) != one); // the comparison can fail
 }
 
@@ -226,6 +227,10 @@ TEST_CASE("losses, weights and predictions are the same bits for 1, 2 and 3 thre
     const Bytes tight = peak_bytes<Job<Small>>({.batch = 20, .lanes = 3}) - 1_B;
     CHECK(peak_bytes<Job<Small>>({.batch = 20, .threads = 1, .lanes = 3}) < tight);
     same_bits_for_all_thread_counts<Small>(3, tight);
+    same_bits_for_all_thread_counts<Small, BFloat16>(3);
+    same_bits_for_all_thread_counts<Wide, BFloat16>(2);
+    same_bits_for_all_thread_counts<Small, Half>(3);
+    same_bits_for_all_thread_counts<Wide, Half>(2);
 }
 
 TEST_CASE("training learns what can be learned, and counts a ragged last batch right") {
@@ -316,9 +321,11 @@ TEST_CASE(
     }
 }
 
-TEST_CASE("after construction a step allocates nothing of ours, and the library's few bytes are given back") {
+TEST_CASE_TEMPLATE(
+    "after construction a step allocates nothing of ours, and the library's few bytes are given back",
+    Precision, Float, BFloat16, Half) {
     const InMemory<u8> data = pictures(Wide::input, 40, 2);
-    Job<Wide> job(data, {.batch = 16});
+    Job<Wide, u8, Precision> job(data, {.batch = 16});
     job.fit(quiet_options(1)); // the first epoch may start threads
     FitOptions options = quiet_options(1);
     std::vector<support::Allocations> seen;
@@ -509,7 +516,8 @@ TEST_CASE("a budget that is too small names one that works and a change that fit
     Trainer<Small, InMemory<u8>, Float, Host, DefaultLoss<Small>, RmsProp> lighter(
         small, {.batch = 8, .budget = {least - 1}});
     CHECK(lighter.peak().count < least);
-    CHECK(contains(refusal(small, {.batch = 8, .budget = 1_KiB}), "no other batch or optimizer fits"));
+    CHECK(contains(refusal(small, {.batch = 8, .budget = 1_KiB}),
+                   "no other batch, precision or optimizer fits"));
 
     // Batch normalisation keeps the batch whole.
     const std::int64_t narrow = Job<Wide>::Blueprint::least_bytes({.batch = 8});

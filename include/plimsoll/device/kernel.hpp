@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
@@ -82,5 +83,12 @@ class NodeKernel {
 /// `static constexpr Needs needs(const Site&)`.
 template <class Layer, class Precision, class Device>
 struct Kernel;
+
+/// What a device has to say about a precision on this machine; empty where there is nothing. Specialise it
+/// for a device of your own.
+template <class Precision, class Device>
+struct PrecisionAdvice {
+    static std::string_view text(const Device&) { return ""; }
+};
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

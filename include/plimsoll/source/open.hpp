@@ -11,9 +11,6 @@
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
-/// Says something on stderr that the user wants to know.
-inline void note(std::string_view message) { std::fputs(text("plimsoll: ", message, "\n").c_str(), stderr); }
-
 namespace detail {
 
 /// When the newest of some files was written; nothing where there are none.

@@ -92,6 +92,9 @@ constexpr void check_source() {
                   "std::span<Label> labels) const`, images (n, H, W, C)");
 }
 
+/// Says something on stderr that the user wants to know.
+inline void note(std::string_view message) { std::fputs(text("plimsoll: ", message, "\n").c_str(), stderr); }
+
 /// Says something on stderr that is suspicious but no error.
 inline void warn(std::string_view message) {
     std::fputs(text("plimsoll: warning: ", message, "\n").c_str(), stderr);

@@ -28,6 +28,26 @@ struct NeedsCollector {
     }
 };
 
+/// Whether a device has kernels for all layers of a model under a precision.
+template <class Precision, class Device>
+struct KernelsExist {
+    static constexpr bool rewrites = true;
+    bool all = true;
+
+    template <class Layer, Shape In>
+    constexpr int visit(const Path&, int, int) {
+        all = all && requires(const Site& site) { Kernel<Layer, Precision, Device>::needs(site); };
+        return 0;
+    }
+};
+
+template <class Blueprint, class Precision>
+constexpr bool has_kernels() {
+    KernelsExist<Precision, typename Blueprint::Device> kernels{};
+    walk_graph<typename Blueprint::Model, typename Blueprint::Pixel, typename Blueprint::Loss>(kernels);
+    return kernels.all;
+}
+
 } // namespace detail
 
 /// The words of a job whose state is part of its plan.
@@ -41,6 +61,9 @@ struct Blueprint {
     using Device = Device_;
     using Loss = Loss_;
     static constexpr int nodes = node_count<Model>;
+    /// The same job under another precision.
+    template <class Other>
+    using With = Blueprint<Model, Pixel, Other, Device, Loss, OptimizerStates, Training, ReadAhead>;
 
     static constexpr const Graph<nodes>& graph() { return graph_of<Model, Pixel, Loss>; }
 
@@ -171,13 +194,16 @@ struct Blueprint {
                 return budget_error(text(
                     message, "; batch normalisation keeps a batch whole: .batch = ", fewer.batch, " fits"));
         }
+        if constexpr (sizeof(typename Precision::Storage) > 2 && detail::has_kernels<Blueprint, BFloat16>())
+            if (With<BFloat16>::least_bytes(fewer) <= budget.count)
+                return budget_error(text(message, "; the precision BFloat16 fits"));
         if constexpr (OptimizerStates > 1) {
             using Lighter = Blueprint<Model, Pixel, Precision, Device, Loss, 1, Training, ReadAhead>;
             if (Lighter::least_bytes(fewer) <= budget.count)
                 return budget_error(
                     text(message, "; an optimizer that keeps one number a weight (Sgd, RmsProp) fits"));
         }
-        return budget_error(text(message, "; no other batch or optimizer fits"));
+        return budget_error(text(message, "; no other batch, precision or optimizer fits"));
     }
 };
 

@@ -64,6 +64,8 @@ class Engine {
         tally_ = find(Role::statistics, loss);
         probabilities_ = find(Role::activation, Blueprint::graph().nodes[loss].output);
         executor_.set_loss_scaling({});
+        const std::string_view advice = PrecisionAdvice<typename Blueprint::Precision, Device>::text(device_);
+        if (!advice.empty()) note(text(Blueprint::Precision::name, " on ", Device::name, ": ", advice));
     }
 
     [[nodiscard]] const Settings& settings() const { return settings_; }

@@ -77,6 +77,14 @@ inline std::string unplanned_table(const PlanPicture& picture) {
                 "</tfoot>\n</table>\n");
 }
 
+inline std::string precision_rows(const PlanPicture& picture) {
+    std::string out = text("<table>\n<thead>", table_row({"precision", "this cut", "smallest plan"}, 1, "th"),
+                           "</thead>\n<tbody>\n");
+    for (const PrecisionBytes& precision : picture.precisions)
+        out += table_row({escaped(precision.name), exact(precision.same_cut), exact(precision.least)}, 1);
+    return out + "</tbody>\n</table>\n";
+}
+
 inline std::string part_table(const PlanPicture& picture) {
     std::string out = text("<table>\n<thead>", table_row({"part", "life", "address", "bytes"}, 2, "th"),
                            "</thead>\n<tbody>\n");
@@ -108,6 +116,13 @@ inline std::string page(const PlanPicture& picture) {
                 "optimizer's state. Layers that only change a shape count nothing, and no library's "
                 "workspace "
                 "is counted. This is a reckoning, not a measurement.</p>\n");
+    if (picture.precisions.size() > 1)
+        out +=
+            section("Under another precision",
+                    precision_rows(picture) +
+                        "<p>Activations and their gradients take half the bytes in 16 bits; weights, their "
+                        "gradients and the optimizer's state stay in 32, and libraries may ask for more "
+                        "workspace.</p>\n");
     out += text(
         "</div>\n",
         section("How to read the picture",

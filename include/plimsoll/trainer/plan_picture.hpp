@@ -42,13 +42,21 @@ struct KeptBytes {
     std::int64_t bytes = 0;
 };
 
+/// What a precision makes of the same job.
+struct PrecisionBytes {
+    std::string name;
+    std::int64_t same_cut = 0; ///< the arena, where the work is cut as this plan cuts it
+    std::int64_t least = 0;    ///< the smallest arena there is
+};
+
 /// Everything a picture of a plan shows.
 struct PlanPicture {
     std::string title;
     std::vector<PlanStage> stages{};
     std::vector<PlanBlock> blocks{};    ///< slice buffers are one block
     std::vector<KeptBytes> unplanned{}; ///< empty where nothing is trained
-    std::int64_t shared = 0;            ///< where blocks begin that take turns
+    std::vector<PrecisionBytes> precisions{};
+    std::int64_t shared = 0; ///< where blocks begin that take turns
     std::int64_t total = 0;
     std::int64_t budget = 0; ///< 0: none was set
 
@@ -69,9 +77,9 @@ struct RoleLook {
 /// that miss a colour (checked with Machado's model of 2009).
 inline constexpr RoleLook role_looks[] = {
     {"#23426b", "#fff"},    {"#a8521d", "#fff"},    {"#7a4f9e", "#fff"},    {"#7a4f9e", "#fff"},
-    {"#a9a29b", "#2b2620"}, {"#5fb0bd", "#06282e"}, {"#12564c", "#fff"},    {"#12564c", "#fff"},
-    {"#9ccbeb", "#12293f"}, {"#f6bd60", "#3d2600"}, {"#b3d89b", "#1d3311"}, {"#6b7480", "#fff"},
-    {"#e08e79", "#3b1208"}, {"#d8dce3", "#2b3440"}};
+    {"#a9a29b", "#2b2620"}, {"#c9c3bd", "#2b2620"}, {"#5fb0bd", "#06282e"}, {"#12564c", "#fff"},
+    {"#12564c", "#fff"},    {"#9ccbeb", "#12293f"}, {"#f6bd60", "#3d2600"}, {"#b3d89b", "#1d3311"},
+    {"#6b7480", "#fff"},    {"#e08e79", "#3b1208"}, {"#d8dce3", "#2b3440"}};
 
 inline const RoleLook& look(Role role) { return role_looks[static_cast<int>(role)]; }
 inline std::string_view role_name(Role role) { return role_names[static_cast<int>(role)]; }

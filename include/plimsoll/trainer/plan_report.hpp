@@ -2,12 +2,16 @@
 /// \file
 /// A plan for people: who owns every byte, as a table, a picture and a page.
 
+#include <plimsoll/device/kernel.hpp>
 #include <plimsoll/format/file.hpp>
+#include <plimsoll/model/precision.hpp>
 #include <plimsoll/plan/site.hpp>
 #include <plimsoll/trainer/plan_names.hpp>
 #include <plimsoll/trainer/plan_page.hpp>
 #include <plimsoll/trainer/settings.hpp>
 
+#include <concepts>
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -58,6 +62,28 @@ struct PlanReport {
         };
         for (const PlanRow& row : all) line(text(row.shared ? "    " : "  ", row.name), row.bytes);
         line("total", picture.total);
+        if (picture.precisions.size() > 1) out += "\n" + precision_table();
+        return out;
+    }
+
+    /// What each precision would take for this model, batch and optimizer.
+    [[nodiscard]] std::string precision_table() const {
+        const auto right = [](std::string cell) {
+            cell.insert(0, cell.size() < 24 ? 24 - cell.size() : 0, ' ');
+            return cell;
+        };
+        const auto bytes = [&](std::int64_t count, std::int64_t first) {
+            const double percent = 100 * (static_cast<double>(count) / static_cast<double>(first) - 1);
+            char change[16] = "";
+            if (count != first) std::snprintf(change, sizeof change, " (%+.0f %%)", percent);
+            return right(text(to_string(Bytes{count}), change));
+        };
+        std::string out =
+            text(detail::padded("precision", 16), right("this cut"), right("smallest plan"), "\n");
+        for (const PrecisionBytes& precision : picture.precisions)
+            out += text(detail::padded(precision.name, 16),
+                        bytes(precision.same_cut, picture.precisions.front().same_cut),
+                        bytes(precision.least, picture.precisions.front().least), "\n");
         return out;
     }
 
@@ -73,6 +99,32 @@ struct PlanReport {
     }
 };
 
+namespace detail {
+
+template <class Blueprint, class Precision>
+void add_precision(std::vector<PrecisionBytes>& precisions, const Settings& settings, const Cut& cut) {
+    if constexpr (has_kernels<Blueprint, Precision>()) {
+        using Other = typename Blueprint::template With<Precision>;
+        precisions.push_back(
+            {std::string(Precision::name), Other::plan(settings, cut).total, Other::least_bytes(settings)});
+    }
+}
+
+/// The library's precisions, and the blueprint's own where it is another.
+template <class Blueprint>
+std::vector<PrecisionBytes> precision_bytes(const Settings& settings, const Cut& cut) {
+    std::vector<PrecisionBytes> out;
+    using Own = typename Blueprint::Precision;
+    if constexpr (!std::same_as<Own, Float> && !std::same_as<Own, BFloat16> && !std::same_as<Own, Half>)
+        add_precision<Blueprint, Own>(out, settings, cut);
+    add_precision<Blueprint, Float>(out, settings, cut);
+    add_precision<Blueprint, BFloat16>(out, settings, cut);
+    add_precision<Blueprint, Half>(out, settings, cut);
+    return out;
+}
+
+} // namespace detail
+
 /// \param used what the kernels took of their limits, where they have been built.
 template <class Blueprint>
 PlanReport plan_report(const Plan<Blueprint::nodes>& plan, const Settings& settings,
@@ -86,6 +138,7 @@ PlanReport plan_report(const Plan<Blueprint::nodes>& plan, const Settings& setti
                                  Blueprint::Precision::name, " on ", Blueprint::Device::name),
                         .unplanned = detail::kept_bytes<typename Blueprint::Model, typename Blueprint::Pixel,
                                                         typename Blueprint::Loss>(plan.view()),
+                        .precisions = detail::precision_bytes<Blueprint>(settings, plan.shipment.cut()),
                         .shared = plan.shared,
                         .total = plan.total,
                         .budget = settings.budget == all_free_memory ? 0 : settings.budget.count};

@@ -196,6 +196,7 @@ class Trainer {
             const Order order(size, engine_.settings().seed, epochs_, options.shuffle);
             progress.begin_epoch(epoch, options.epochs, size);
             double loss = 0, correct = 0;
+            std::uint64_t skipped_steps = 0;
             // Micro-batches of the epoch, batch by batch.
             std::uint64_t begun = 0;
             Prefetch<View<Source>> feed = engine_.feed(
@@ -217,6 +218,7 @@ class Trainer {
                 const StepRecord record = take_step(
                     static_cast<int>(count), [&](int, int) { return engine_.next(feed, train_.name()); },
                     [&](int image) { return order[position + static_cast<std::uint64_t>(image)]; });
+                skipped_steps += record.skipped;
                 loss += record.metrics.loss * static_cast<double>(count);
                 correct += record.metrics.accuracy * static_cast<double>(count);
                 const double done = static_cast<double>(position + count);
@@ -233,6 +235,7 @@ class Trainer {
             record.epoch = epoch;
             record.train = {loss / count, correct / count, size};
             record.images_per_second = count / training_seconds;
+            record.skipped_steps = skipped_steps;
             record.waiting = feed.waited_seconds() / training_seconds;
             if (validation != nullptr) {
                 record.validation = engine_.evaluate(*validation);

@@ -47,6 +47,22 @@ struct HostKernel : Base {
 
 } // namespace detail
 
+template <class Precision>
+struct PrecisionAdvice<Precision, Host> {
+    static std::string_view text(const Host&) {
+        using Arithmetic = detail::HostArithmetic<Precision>;
+        if constexpr (std::same_as<typename Arithmetic::Storage, float>)
+            return "";
+        else if constexpr (!Arithmetic::bfloat)
+            return "it stores 16 bits and computes in float32, which is slower than Float";
+        else if (!detail::computes_bfloat16())
+            return "this processor has no arithmetic for bfloat16: it is imitated, which is slower than "
+                   "Float";
+        else
+            return "";
+    }
+};
+
 template <elementwise Layer, class Precision>
 struct Kernel<Layer, Precision, Host>
     : detail::HostKernel<ElementwiseKernel<Layer, typename detail::HostArithmetic<Precision>::Storage>> {

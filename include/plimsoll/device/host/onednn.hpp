@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 namespace plimsoll::inline PLIMSOLL_ABI::detail::onednn {
 
@@ -72,11 +73,6 @@ inline constexpr dnnl_data_type_t data_type = dnnl_f32;
 template <>
 inline constexpr dnnl_data_type_t data_type<bfloat16> = dnnl_bf16;
 
-/// Whether the processor has instructions for bfloat16, as far as the library may use them.
-inline bool computes_bfloat16() {
-    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
-}
-
 /// Elements of T in a format with a name.
 template <class T = float, std::size_t Rank>
 Desc tagged(const std::int64_t (&extents)[Rank], dnnl_format_tag_t tag) {
@@ -113,6 +109,10 @@ inline Owned<dnnl_primitive_attr_t> attributes(const std::string& where, bool ad
     return attr;
 }
 
+/// Which of the library's ways to compute something may be taken, of those that are fast and within a limit
+/// of workspace: its first choice or none, or the first that is.
+enum class Ways { first, any };
+
 /// One computation, compiled for one thread; empty where the library has no fast way to do it.
 class Primitive {
   public:
@@ -124,13 +124,13 @@ class Primitive {
     static Primitive convolution(dnnl_prop_kind_t kind, const Desc& source, const Desc& weights,
                                  const Desc& bias, const Desc& destination, const dnnl_dims_t strides,
                                  const dnnl_dims_t before, const dnnl_dims_t after, const Primitive* hint,
-                                 std::int64_t most_scratch, const std::string& where) {
+                                 std::int64_t most_scratch, const std::string& where, Ways ways = Ways::any) {
         return make(
             [&](dnnl_primitive_desc_t* out) {
                 return describe_convolution(out, engine(), kind, source, weights, bias, destination, strides,
                                             before, after, attributes(where).get(),
                                             hint == nullptr ? nullptr : hint->desc_.get(),
-                                            IsFastWithin{most_scratch});
+                                            IsFastWithin{most_scratch, ways});
             },
             "convolution", where);
     }
@@ -181,7 +181,10 @@ class Primitive {
     /// Which of the library's ways are taken; "ref..." is hundreds of times slower than the rest.
     struct IsFastWithin {
         std::int64_t most_scratch;
-        bool operator()(const_dnnl_primitive_desc_t desc) const {
+        Ways ways = Ways::any;
+        bool is_first = true;
+        bool operator()(const_dnnl_primitive_desc_t desc) {
+            if (!std::exchange(is_first, false) && ways == Ways::first) return false;
             return implementation_of(desc).find("ref") == std::string_view::npos &&
                    scratch_of(desc) <= most_scratch;
         }
@@ -272,5 +275,20 @@ class Operands {
 };
 
 } // namespace plimsoll::inline PLIMSOLL_ABI::detail::onednn
+
+namespace plimsoll::inline PLIMSOLL_ABI::detail {
+
+/// Whether the processor has instructions for bfloat16, as far as the library may use them.
+inline bool computes_bfloat16() {
+    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+}
+
+} // namespace plimsoll::inline PLIMSOLL_ABI::detail
+
+#else
+
+namespace plimsoll::inline PLIMSOLL_ABI::detail {
+inline bool computes_bfloat16() { return false; } // without the library nobody uses them
+} // namespace plimsoll::inline PLIMSOLL_ABI::detail
 
 #endif

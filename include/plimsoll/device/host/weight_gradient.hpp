@@ -34,14 +34,17 @@ class WeightGradient {
     /// \param most_bytes of a gradient in the library's format \param most_scratch of its workspace
     WeightGradient(const Site& site, std::int64_t most_bytes, std::int64_t most_scratch,
                    const std::string& where) {
-        for (int bands = 1; bands <= std::min(most_bands_, site.output.height); bands *= 2) {
-            if (make(site, bands, most_bytes, most_scratch, where)) break;
-            geometries_.clear();
-            bands_.clear();
-            const bool rows_lie_together = site.input_layout.block == site.input.channels &&
-                                           site.output_layout.block == site.output.channels;
-            if (!rows_lie_together) break;
-        }
+        const bool rows_lie_together = site.input_layout.block == site.input.channels &&
+                                       site.output_layout.block == site.output.channels;
+        const int most_bands = rows_lie_together ? std::min(most_bands_, site.output.height) : 1;
+        // The library's first choice is by far the fastest in 16 bits: rather that in bands than another.
+        for (const onednn::Ways ways : {onednn::Ways::first, onednn::Ways::any})
+            for (int bands = 1; bands <= most_bands && !*this; bands *= 2) {
+                const Tries tries{most_bytes, most_scratch, ways, where};
+                if (make(site, bands, tries)) continue;
+                geometries_.clear();
+                bands_.clear();
+            }
         for (int worker = 0; *this && worker < std::max(site.lanes, 1); ++worker) {
             std::vector<onednn::Operands>& operands = operands_.emplace_back();
             for (const Geometry& geometry : geometries_)
@@ -101,8 +104,14 @@ class WeightGradient {
         std::int64_t input = 0, output = 0; ///< elements from the picture's beginning
     };
 
-    bool make(const Site& site, int bands, std::int64_t most_bytes, std::int64_t most_scratch,
-              const std::string& where) {
+    /// What is accepted of the library.
+    struct Tries {
+        std::int64_t most_bytes, most_scratch;
+        onednn::Ways ways;
+        const std::string& where;
+    };
+
+    bool make(const Site& site, int bands, const Tries& tries) {
         const Window window = site.facts.window;
         const int rows = (site.output.height + bands - 1) / bands;
         has_bias_ = site.facts.parameters.size() > 1;
@@ -124,9 +133,7 @@ class WeightGradient {
                             std::int64_t{first} * site.output.width * site.output.channels};
             if (band.geometry == geometries_.size()) {
                 geometries_.push_back(std::move(geometry));
-                if (!build(geometries_.back(), site, bands == 1 ? site.images : 1, most_bytes, most_scratch,
-                           where))
-                    return false;
+                if (!build(geometries_.back(), site, bands == 1 ? site.images : 1, tries)) return false;
             }
             bands_.push_back(band);
         }
@@ -138,8 +145,7 @@ class WeightGradient {
         return at;
     }
     /// Empty where the library has no fast way within the limits.
-    bool build(Geometry& geometry, const Site& site, int images, std::int64_t most_bytes,
-               std::int64_t most_scratch, const std::string& where) {
+    bool build(Geometry& geometry, const Site& site, int images, const Tries& tries) {
         using onednn::Desc, onednn::Primitive, onednn::tagged;
         const Window window = site.facts.window;
         Shape input = site.input, output = site.output;
@@ -153,18 +159,20 @@ class WeightGradient {
         const int beyond = (output.width - 1) * window.stride + window.kernel - input.width - window.padding;
         const dnnl_dims_t strides = {window.stride, window.stride};
         const dnnl_dims_t before = {geometry.above, window.padding}, behind = {geometry.below, beyond};
-        const auto convolution = [&](dnnl_prop_kind_t kind, const Desc& weights, const Primitive* hint) {
+        const auto convolution = [&](dnnl_prop_kind_t kind, const Desc& weights, const Primitive* hint,
+                                     onednn::Ways ways) {
             return Primitive::convolution(kind, geometry.x, weights, bias, geometry.y, strides, before,
-                                          behind, hint, most_scratch, where);
+                                          behind, hint, tries.most_scratch, tries.where, ways);
         };
-        const Primitive forward =
-            convolution(dnnl_forward_training, tagged<T>(extents, dnnl_format_tag_any), nullptr);
+        const Primitive forward = convolution(dnnl_forward_training, tagged<T>(extents, dnnl_format_tag_any),
+                                              nullptr, onednn::Ways::any);
         if (!forward) return false;
         const bool is_first = &geometry == geometries_.data();
         const Desc any = tagged(extents, dnnl_format_tag_any);
-        geometry.primitive = convolution(dnnl_backward_weights, is_first ? any : format(), &forward);
+        geometry.primitive =
+            convolution(dnnl_backward_weights, is_first ? any : format(), &forward, tries.ways);
         return geometry.primitive &&
-               onednn::bytes(geometry.primitive.query(dnnl_query_diff_weights_md)) <= most_bytes;
+               onednn::bytes(geometry.primitive.query(dnnl_query_diff_weights_md)) <= tries.most_bytes;
     }
     [[nodiscard]] onednn::Operands operands_of(const Geometry& geometry, int filters) const {
         if (has_bias_)

@@ -46,8 +46,7 @@ struct ConvolutionLimits {
         return plain_weights(4) + aligned(4 * std::int64_t{site.output.channels});
     }
     /// Of the library: strided convolutions gather the pixels they read (1x1), and on AVX2 some scatter the
-    /// input gradient through a matrix of all windows. In 16 bits all transpose what they read: in half of a
-    /// core's cache.
+    /// input gradient through a matrix of all windows.
     [[nodiscard]] constexpr std::int64_t workspace() const {
         const Window window = site.facts.window;
         std::int64_t channels = 0;
@@ -57,8 +56,18 @@ struct ConvolutionLimits {
         } else if (window.stride > 1 && site.input_gradient) {
             channels = std::int64_t{site.input.channels} * window.kernel * window.kernel;
         }
-        return (element_bytes == 2 ? 1 << 20 : 16384) +
+        return (element_bytes == 2 ? transposed() : 16384) +
                4 * (round_up(site.output.channels, 16) + channels * site.output.pixels());
+    }
+    /// In 16 bits the library transposes what it reads, in tiles as wide as the processor's.
+    [[nodiscard]] constexpr std::int64_t transposed() const {
+        const auto tiled = [](Shape shape) {
+            return 2 * round_up(shape.channels, 32) * shape.height * round_up(shape.width, 32);
+        };
+        const std::int64_t kernel = site.facts.window.kernel;
+        const std::int64_t wanted = 65536 + 3 * (tiled(site.input) + tiled(site.output)) +
+                                    40 * kernel * kernel * site.output.channels;
+        return std::min(wanted, std::int64_t{1} << 20); // half of a core's cache; see WeightGradient
     }
 };
 
