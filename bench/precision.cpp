@@ -54,6 +54,21 @@ void compare(int batch, int rounds) {
     }
 }
 
+/// Bytes by precision, from plans alone.
+template <class Model>
+void tell_bytes(const char* network, int batch) {
+    const PlanReport report = plan<Job<Model>>({.batch = batch});
+    const std::vector<PrecisionBytes>& all = report.picture.precisions;
+    for (const PrecisionBytes& each : all)
+        std::printf("| %s | %d | %s | %.2f MiB | %+.0f %% | %.2f MiB | %+.0f %% |\n", network, batch,
+                    each.name.c_str(), process::mib({each.same_cut}),
+                    100.0 * static_cast<double>(each.same_cut - all[0].same_cut) /
+                        static_cast<double>(all[0].same_cut),
+                    process::mib({each.least}),
+                    100.0 * static_cast<double>(each.least - all[0].least) /
+                        static_cast<double>(all[0].least));
+}
+
 } // namespace
 
 int main(int count, char** arguments) try {
@@ -67,6 +82,13 @@ int main(int count, char** arguments) try {
         compare(128, rounds);
     }
     for (int i = 2; i < count; ++i) compare(std::max(std::atoi(arguments[i]), 1), rounds);
+    std::printf(
+        "\n| network | batch | precision | same cut | | smallest | |\n| --- | ---: | --- | ---: | ---: | "
+        "---: | ---: |\n");
+    tell_bytes<Guide>("of docs/design.md", 32);
+    tell_bytes<ResNet18>("ResNet-18", 32);
+    tell_bytes<ResNet18>("ResNet-18", 128);
+    tell_bytes<ResNet18>("ResNet-18", 512);
 } catch (const std::exception& problem) {
     std::fprintf(stderr, "precision: %s\n", problem.what());
     return 1;

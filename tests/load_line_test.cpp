@@ -109,8 +109,8 @@ using Small = Sequential<Image<16, 16, 3>, Conv2d<8, 3, 1, 1, no_bias>, BatchNor
 using Binary = Sequential<Image<15, 13, 3>, Conv2d<6, 3>, Relu, MaxPool<2>, Conv2d<10, 3>, Relu,
                           AveragePool<2>, Flatten, Dense<12>, Relu, Dense<1>>;
 
-template <class Net, class Optimizer = Adam>
-using Job = Trainer<Net, InMemory<u8>, Float, Fenced, DefaultLoss<Net>, Optimizer>;
+template <class Net, class Optimizer = Adam, class Precision = Float>
+using Job = Trainer<Net, InMemory<u8>, Precision, Fenced, DefaultLoss<Net>, Optimizer>;
 
 /// Pictures without a pattern, with any labels.
 InMemory<u8> noise(Shape shape, int count, int classes) {
@@ -157,11 +157,12 @@ struct Seen {
     double tightest = 1;
 };
 
-/// One cell of the grid: network, optimizer, batch and load.
-template <class Net, class Optimizer>
+/// One cell of the grid: network, optimizer, precision, batch and load.
+template <class Net, class Optimizer, class Precision>
 class Cell {
   public:
-    using Plan = typename Job<Net, Optimizer>::Blueprint;
+    using Job = ::Job<Net, Optimizer, Precision>;
+    using Plan = typename Job::Blueprint;
 
     Cell(int batch, Load load) : settings_{.batch = batch}, whole_(load == Load::whole) {
         const std::int64_t least = Plan::least_bytes(settings_), free = Plan::peak_bytes(settings_);
@@ -181,7 +182,7 @@ class Cell {
         if (settings.budget != all_free_memory) CHECK(plan->total <= settings.budget.count);
         if (!whole_) CHECK(plan->total == Plan::peak_bytes(settings));
         CHECK(Plan::plan(settings_, cut_).total <= plan->total);
-        checker::Replay<Plan::nodes> replay(Plan::graph(), plan->view(), 4);
+        checker::Replay<Plan::nodes> replay(Plan::graph(), plan->view(), sizeof(typename Precision::Storage));
         const int ragged = cut_.micro_batch - (cut_.micro_batch > 8 ? 3 : 0);
         for (const std::string& fault : replay.run(ragged)) FAIL_CHECK(fault);
         ++seen.proven;
@@ -195,8 +196,8 @@ class Cell {
         const std::int64_t shared = Plan::plan(settings_, cut_).shared;
         const auto batch = static_cast<std::size_t>(settings_.batch);
         const std::int64_t process = mark_process();
-        const auto job = whole_ ? std::make_unique<Job<Net, Optimizer>>(data, settings_, cut_)
-                                : std::make_unique<Job<Net, Optimizer>>(data, settings_);
+        const auto job =
+            whole_ ? std::make_unique<Job>(data, settings_, cut_) : std::make_unique<Job>(data, settings_);
         REQUIRE(Fenced::last != nullptr);
         const Fenced::Memory& memory = *Fenced::last;
         CHECK(job->cut() == cut_);
@@ -226,8 +227,10 @@ class Cell {
 
         const std::int64_t touched = turns.touched(untouched) - memory.arena.from;
         CHECK(touched <= total);
-        // The plan is tight. With more workers than one the topmost buffers may wait for a lane in vain.
-        if (cut_.lanes == 1) CHECK(static_cast<double>(touched) > 0.9 * static_cast<double>(total));
+        // The plan is tight. With more workers than one the topmost buffers may wait for a lane in vain, and
+        // in 16 bits libraries differ much in the workspace that they ask for.
+        if (cut_.lanes == 1 && std::same_as<Precision, Float>)
+            CHECK(static_cast<double>(touched) > 0.9 * static_cast<double>(total));
         CHECK(memory.before.touched(Fenced::pattern) == memory.before.from);
         CHECK(memory.behind.touched(Fenced::pattern) == memory.behind.from);
         ++seen.executed;
@@ -269,7 +272,7 @@ constexpr bool executed(bool adam, int batch, Load load) {
     return batch < 32 || (adam && (batch == 32 || load == Load::between));
 }
 
-template <class Net, class Optimizer>
+template <class Net, class Optimizer, class Precision>
 void fill_grid(Seen& seen) {
     const InMemory<u8> data = noise(Net::input, 128, classes<Net>), few = noise(Net::input, 3, classes<Net>);
     std::vector<u8> images(static_cast<std::size_t>(Net::input.size()) * 128);
@@ -283,17 +286,17 @@ void fill_grid(Seen& seen) {
             CAPTURE(adam);
             CAPTURE(batch);
             CAPTURE(static_cast<int>(load));
-            const Cell<Net, Optimizer> cell(batch, load);
+            const Cell<Net, Optimizer, Precision> cell(batch, load);
             cell.prove(seen);
             if (executed<Net>(adam, batch, load)) cell.execute(few, images, labels, seen);
         }
 }
 
-template <class Net>
+template <class Net, class Precision = Float>
 void fill_grid() {
     Seen seen;
-    fill_grid<Net, Adam>(seen);
-    fill_grid<Net, Sgd>(seen);
+    fill_grid<Net, Adam, Precision>(seen);
+    if (std::same_as<Precision, Float>) fill_grid<Net, Sgd, Precision>(seen);
     MESSAGE(seen.proven << " plans proven, " << seen.executed << " executed, the largest of "
                         << to_string(seen.largest) << "; the process grew by " << to_string(seen.growth)
                         << " more than the plan at most; a plan was used to " << seen.tightest
@@ -362,9 +365,15 @@ std::vector<Cut> sweep(int batch) {
 
 } // namespace
 
-TEST_CASE("load line: a small plain network") { fill_grid<Plain>(); }
-TEST_CASE("load line: a small residual network") { fill_grid<Small>(); }
-TEST_CASE("load line: a small binary network") { fill_grid<Binary>(); }
+TEST_CASE_TEMPLATE("load line: a small plain network", Precision, Float, BFloat16, Half) {
+    fill_grid<Plain, Precision>();
+}
+TEST_CASE_TEMPLATE("load line: a small residual network", Precision, Float, BFloat16, Half) {
+    fill_grid<Small, Precision>();
+}
+TEST_CASE_TEMPLATE("load line: a small binary network", Precision, Float, BFloat16, Half) {
+    fill_grid<Binary, Precision>();
+}
 TEST_CASE("load line: the guide's network") { fill_grid<Guide>(); }
 TEST_CASE("load line: ResNet-18") { fill_grid<ResNet18>(); }
 TEST_CASE("load line: sixty residual blocks") { fill_grid<SixtyBlocks>(); }

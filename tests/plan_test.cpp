@@ -34,12 +34,13 @@ using Odd = Sequential<Image<9, 14, 5>, Dropout<0.1_p>, Conv2d<3, 3, 2, 1>, Leak
 // No layer learns before the last one: backward ends there.
 using Linear = Sequential<Image<4, 4, 1>, Relu, Flatten, Dense<2>>;
 
-template <class Net, class Optimizer = Adam>
+template <class Net, class Precision>
 void prove(const Cut& cut, int layout_block, int images) {
-    using Plan = Blueprint<Net, u8, Float, Host, DefaultLoss<Net>, Optimizer::states, true>;
+    using Plan = Blueprint<Net, u8, Precision, Host, DefaultLoss<Net>, Adam::states, true>;
     const auto plan = std::make_unique<const plimsoll::Plan<Plan::nodes>>(
         Plan::plan({.batch = cut.micro_batch}, cut, layout_block));
-    checker::Replay<Plan::nodes> replay(Plan::graph(), plan->view(), 4);
+    checker::Replay<Plan::nodes> replay(Plan::graph(), plan->view(), sizeof(typename Precision::Storage));
+    CAPTURE(Precision::name);
     CAPTURE(cut.micro_batch);
     CAPTURE(cut.lanes);
     CAPTURE(cut.slice_bytes);
@@ -56,9 +57,11 @@ void prove_all() {
                 Cut cut{.micro_batch = micro_batch,
                         .lanes = std::min(lanes, micro_batch),
                         .recompute = recompute};
-                prove<Net>(cut, recompute % 2 * 16, micro_batch);
+                prove<Net, Float>(cut, recompute % 2 * 16, micro_batch);
+                prove<Net, BFloat16>(cut, recompute % 2 * 16, micro_batch);
                 cut.slice_bytes = 0;
-                prove<Net>(cut, 0, micro_batch / 2 + 1);
+                prove<Net, Float>(cut, 0, micro_batch / 2 + 1);
+                prove<Net, Half>(cut, 0, micro_batch / 2 + 1);
             }
 }
 

@@ -17,8 +17,12 @@ struct Abacus {
     static void download(void* to, const void* from, std::int64_t bytes) { Host::download(to, from, bytes); }
     static void fill_zero(void* to, std::int64_t bytes) { Host::fill_zero(to, bytes); }
     void add(float* to, const float* from, std::int64_t count) const { host.add(to, from, count); }
-    void update(auto rule, float* w, const float* g, float* a, float* b, std::int64_t count) const {
-        host.update(rule, w, g, a, b, count);
+    void judge(LossScaling* scaling, const float* g, std::int64_t count) const {
+        host.judge(scaling, g, count);
+    }
+    void update(auto rule, float* w, const float* g, float* a, float* b, std::int64_t count,
+                const LossScaling* scaling) const {
+        host.update(rule, w, g, a, b, count, scaling);
     }
 #ifdef PLIMSOLL_CONTROL
     using Memory = Host::Memory;

@@ -4,7 +4,6 @@
 
 #include <plimsoll/core/config.hpp>
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -30,18 +29,28 @@ struct bfloat16 {
     friend constexpr bool operator==(bfloat16, bfloat16) = default; // of bits
 };
 
+namespace detail {
+
+/// std::bit_cast, also on a GPU.
+template <class To, class From>
+PLIMSOLL_HD constexpr To bits_as(From from) {
+    return __builtin_bit_cast(To, from);
+}
+
+} // namespace detail
+
 /// Exact.
 PLIMSOLL_HD constexpr float to_float(float value) { return value; }
 PLIMSOLL_HD constexpr float to_float(bfloat16 value) {
-    return std::bit_cast<float>(std::uint32_t{value.bits} << 16);
+    return detail::bits_as<float>(std::uint32_t{value.bits} << 16);
 }
 /// Without branches, so that loops vectorise (after F. Giesen, "Half to float done quick").
 PLIMSOLL_HD constexpr float to_float(half value) {
     const std::uint32_t sign = (value.bits & 0x8000u) << 16;
     const std::uint32_t magnitude = (value.bits & 0x7fffu) << 13;
-    const float scaled = std::bit_cast<float>(magnitude) * 0x1p112f; // the exponents' biases differ by 112
+    const float scaled = detail::bits_as<float>(magnitude) * 0x1p112f; // the exponents' biases differ by 112
     const std::uint32_t special = magnitude >= 0x0f800000u ? 0x7f800000u : 0u; // infinity, NaN
-    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) | special | sign);
+    return detail::bits_as<float>(detail::bits_as<std::uint32_t>(scaled) | special | sign);
 }
 
 /// The nearest value of another type, halves to even; beyond the range infinity, NaN stays NaN.
@@ -53,20 +62,20 @@ PLIMSOLL_HD constexpr float to<float>(float value) {
 }
 template <>
 PLIMSOLL_HD constexpr bfloat16 to<bfloat16>(float value) {
-    const auto bits = std::bit_cast<std::uint32_t>(value);
+    const auto bits = detail::bits_as<std::uint32_t>(value);
     const std::uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
     const std::uint32_t quiet = bits >> 16 | 0x40u;
     return {static_cast<std::uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded)};
 }
 template <>
 PLIMSOLL_HD constexpr half to<half>(float value) {
-    const auto bits = std::bit_cast<std::uint32_t>(value);
+    const auto bits = detail::bits_as<std::uint32_t>(value);
     const std::uint32_t sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
     // Normal: the exponent's bias, and rounding in the integer.
     const std::uint32_t normal = (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u)) >> 13;
     // Below 2^-14: the sum's last bit is the smallest half, 2^-24.
     const std::uint32_t tiny =
-        std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
+        detail::bits_as<std::uint32_t>(detail::bits_as<float>(magnitude) + 0.5f) - 0x3f000000u;
     std::uint32_t out = magnitude < 0x38800000u ? tiny : normal;
     out = magnitude >= 0x477ff000u ? 0x7c00u : out; // 65,520 and more round to infinity
     out = magnitude > 0x7f800000u ? 0x7e00u : out;

@@ -5,6 +5,7 @@
 #include <plimsoll/core/error.hpp>
 #include <plimsoll/device/kernel.hpp>
 #include <plimsoll/model/loss.hpp>
+#include <plimsoll/model/precision.hpp>
 #include <plimsoll/plan/candidates.hpp>
 #include <plimsoll/plan/planner.hpp>
 #include <plimsoll/trainer/settings.hpp>

@@ -2,10 +2,9 @@
 /// \file
 /// A plan for people: who owns every byte, as a table, a picture and a page.
 
-#include <plimsoll/device/kernel.hpp>
 #include <plimsoll/format/file.hpp>
-#include <plimsoll/model/precision.hpp>
 #include <plimsoll/plan/site.hpp>
+#include <plimsoll/trainer/blueprint.hpp>
 #include <plimsoll/trainer/plan_names.hpp>
 #include <plimsoll/trainer/plan_page.hpp>
 #include <plimsoll/trainer/settings.hpp>
