@@ -410,22 +410,49 @@ TEST_CASE("pooling") {
     global_average_pool(site_of<GlobalAveragePool>({5, 2, 32}, {16}, {16}));
 }
 
+namespace {
+
+template <class T>
+void check_equal_maxima(const Maker& kernel) {
+    const Site site = channels_last<MaxPool<2>>({2, 2, 5});
+    Data data(site, 1);
+    // (2, 2, 5): channel 0 all equal, 1 has a NaN second, 2 is minus infinity, 3 has its maximum third, 4
+    // begins with minus zero
+    const float infinity = std::numeric_limits<float>::infinity();
+    data.input = {1, 1,         -infinity, 0,  -0.0f, 1, -not_a_number, -infinity, 1, 0, 1,
+                  2, -infinity, 2,         -1, 1,     3, -infinity,     2,         0};
+    data.output_gradient = {1, 2, 3, 4, 5};
+    const Result result = run<T>(kernel, site, {1, 1, 1, 1, 1}, data);
+    CHECK(result.output[0] == 1);
+    CHECK(std::isnan(result.output[1]));
+    CHECK(result.output[2] == -infinity);
+    CHECK(result.output[3] == 2);
+    CHECK(result.output[4] == 0);
+    CHECK(result.input_gradient ==
+          std::vector<float>{1, 0, 3, 0, 5, 0, 2, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0});
+}
+
+/// Stored numbers are ordered as integers as they are as floats.
+template <class T>
+void check_order() {
+    for (unsigned a = 0; a < 65536; a += 97)
+        for (unsigned b = 0; b < 65536; b += 89) {
+            const T x{static_cast<std::uint16_t>(a)}, y{static_cast<std::uint16_t>(b)};
+            if (std::isnan(to_float(x)) && std::isnan(to_float(y))) continue; // either will do
+            REQUIRE(detail::replaces(detail::order_of<T>(x.bits), detail::order_of<T>(y.bits)) ==
+                    (detail::replaces(to_float(x), to_float(y)) && !std::isnan(to_float(y))));
+        }
+}
+
+} // namespace
+
 TEST_CASE("the first of equal maxima takes the gradient, and NaN passes") {
-    for (const Maker& kernel : {maker<PoolKernel<float>>, maker<LoopPool<float>>}) {
-        const Site site = channels_last<MaxPool<2>>({2, 2, 4});
-        Data data(site, 1);
-        // (2, 2, 4): channel 0 all equal, 1 has a NaN second, 2 is minus infinity, 3 has its maximum third
-        const float infinity = std::numeric_limits<float>::infinity();
-        data.input = {1, 1,         -infinity, 0, 1, not_a_number, -infinity, 1, 1,
-                      2, -infinity, 2,         1, 3, -infinity,    2};
-        data.output_gradient = {1, 2, 3, 4};
-        const Result result = run(kernel, site, {1, 1, 1, 1, 1}, data);
-        CHECK(result.output[0] == 1);
-        CHECK(std::isnan(result.output[1]));
-        CHECK(result.output[2] == -infinity);
-        CHECK(result.output[3] == 2);
-        CHECK(result.input_gradient == std::vector<float>{1, 0, 3, 0, 0, 2, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0});
-    }
+    check_equal_maxima<float>(maker<PoolKernel<float>>);
+    check_equal_maxima<float>(maker<LoopPool<float>>);
+    check_equal_maxima<half>(maker<PoolKernel<half>>);
+    check_equal_maxima<bfloat16>(maker<PoolKernel<bfloat16>>);
+    check_order<half>();
+    check_order<bfloat16>();
 }
 
 TEST_CASE("dense") {

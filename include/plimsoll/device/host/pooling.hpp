@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
@@ -84,25 +85,57 @@ void with_block(std::int64_t block, F f) {
         f(block);
 }
 
-/// Two rows of inputs to one row of outputs, windows of 2 x 2 side by side.
+/// The hot loops of windows of 2 x 2 see 16-bit floats as the integers they are made of, which the compiler
+/// puts twice as many of into a vector.
+inline const float* plain(const float* stored) { return stored; }
+inline float* plain(float* stored) { return stored; }
+template <class T>
+const std::uint16_t* plain(const T* stored) {
+    return &stored->bits;
+}
+template <class T>
+std::uint16_t* plain(T* stored) {
+    return &stored->bits;
+}
+
+/// A number with the order of a stored one, T, in as many bits. NaN comes last, and zeros are equal.
+template <class T>
+constexpr float order_of(float value) {
+    return value;
+}
+template <class T>
+constexpr std::int16_t order_of(std::uint16_t bits) {
+    constexpr auto infinity = static_cast<std::int16_t>(to<T>(std::numeric_limits<float>::infinity()).bits);
+    const auto magnitude = static_cast<std::int16_t>(bits & 0x7fff);
+    const auto negative = static_cast<std::int16_t>(-magnitude);
+    const std::int16_t order = static_cast<std::int16_t>(bits) < 0 ? negative : magnitude;
+    return magnitude > infinity ? std::int16_t{0x7fff} : order;
+}
+constexpr bool replaces(std::int16_t candidate, std::int16_t best) { return candidate > best; }
+
+/// Two rows of inputs to one row of outputs, windows of 2 x 2 side by side. \tparam T what is stored as Plain
 /// \param top, below (2 * columns, block)  \param y, saved (columns, block)
-template <class T, class Block>
-void max_row_2x2(const T* __restrict top, const T* __restrict below, T* __restrict y,
+template <class T, class Plain, class Block>
+void max_row_2x2(const Plain* __restrict top, const Plain* __restrict below, Plain* __restrict y,
                  std::uint8_t* __restrict saved, int columns, Block block) {
+    using Position = std::conditional_t<sizeof(Plain) == 4, int, std::int16_t>;
     for (int column = 0; column < columns; ++column) {
         PLIMSOLL_SIMD
         for (std::int64_t c = 0; c < block; ++c) {
-            const float second = to_float(top[c + block]), third = to_float(below[c]);
-            const float fourth = to_float(below[c + block]);
-            float best = to_float(top[c]);
-            int position = 0;
-            position = replaces(second, best) ? 1 : position;
-            best = replaces(second, best) ? second : best;
-            position = replaces(third, best) ? 2 : position;
-            best = replaces(third, best) ? third : best;
-            position = replaces(fourth, best) ? 3 : position;
-            best = replaces(fourth, best) ? fourth : best;
-            y[c] = to<T>(best); // exactly: it was one of them
+            Plain value = top[c];
+            auto best = order_of<T>(value);
+            Position position = 0;
+            const auto compare = [&](Plain candidate, Position at) {
+                const auto order = order_of<T>(candidate);
+                const bool larger = replaces(order, best);
+                position = larger ? at : position;
+                value = larger ? candidate : value;
+                best = larger ? order : best;
+            };
+            compare(top[c + block], 1);
+            compare(below[c], 2);
+            compare(below[c + block], 3);
+            y[c] = value;
             saved[c] = static_cast<std::uint8_t>(position);
         }
         top += 2 * block, below += 2 * block, y += block, saved += block;
@@ -110,14 +143,15 @@ void max_row_2x2(const T* __restrict top, const T* __restrict below, T* __restri
 }
 
 /// One row of output gradients to two rows of input gradients.
-template <class T, class Block>
-void scatter_row_2x2(const T* __restrict dy, const std::uint8_t* __restrict saved, T* __restrict top,
-                     T* __restrict below, int columns, Block block) {
+template <class Plain, class Block>
+void scatter_row_2x2(const Plain* __restrict dy, const std::uint8_t* __restrict saved, Plain* __restrict top,
+                     Plain* __restrict below, int columns, Block block) {
+    using Position = std::conditional_t<sizeof(Plain) == 4, int, std::int16_t>;
     for (int column = 0; column < columns; ++column) {
         PLIMSOLL_SIMD
         for (std::int64_t c = 0; c < block; ++c) {
-            const T gradient = dy[c];
-            const int position = saved[c];
+            const Plain gradient = dy[c];
+            const Position position = saved[c];
             top[c] = only_if(position == 0, gradient);
             top[c + block] = only_if(position == 1, gradient);
             below[c] = only_if(position == 2, gradient);
@@ -238,8 +272,8 @@ class PoolKernel : public NodeKernel {
                     const T* top = x + std::int64_t{2} * row * at_.width * at_.block;
                     const std::int64_t to = std::int64_t{row} * at_.columns * at_.block;
                     detail::with_block(at_.block, [&](auto block) {
-                        detail::max_row_2x2(top, top + at_.width * block, y + to, saved + to, at_.columns,
-                                            block);
+                        detail::max_row_2x2<T>(detail::plain(top), detail::plain(top + at_.width * block),
+                                               detail::plain(y + to), saved + to, at_.columns, block);
                     });
                     continue;
                 }
@@ -283,7 +317,8 @@ class PoolKernel : public NodeKernel {
             const std::int64_t from = std::int64_t{row} * at_.columns * at_.block;
             T* top = dx + 2 * row * line;
             detail::with_block(at_.block, [&](auto block) {
-                detail::scatter_row_2x2(dy + from, saved + from, top, top + line, at_.columns, block);
+                detail::scatter_row_2x2(detail::plain(dy + from), saved + from, detail::plain(top),
+                                        detail::plain(top + line), at_.columns, block);
             });
             std::fill_n(top + line - odd, odd, T{});
             std::fill_n(top + 2 * line - odd, odd, T{});
