@@ -116,6 +116,7 @@ inline std::string page(const PlanPicture& picture) {
                 "optimizer's state. Layers that only change a shape count nothing, and no library's "
                 "workspace "
                 "is counted. This is a reckoning, not a measurement.</p>\n");
+    out += "</div>\n";
     if (picture.precisions.size() > 1)
         out +=
             section("Under another precision",
@@ -124,7 +125,6 @@ inline std::string page(const PlanPicture& picture) {
                         "gradients and the optimizer's state stay in 32, and libraries may ask for more "
                         "workspace.</p>\n");
     out += text(
-        "</div>\n",
         section("How to read the picture",
                 "<p>Addresses rise upwards. A column is a stage; stages stand in the order they run, and "
                 "widths say "
