@@ -239,6 +239,19 @@ TEST_CASE("plan() tells the bytes of every precision, and they are what its jobs
     CHECK(static_cast<double>(bytes(BFloat16{})) < 0.7 * static_cast<double>(bytes(Float{})));
 }
 
+TEST_CASE("a job says what its processor lacks for a precision") {
+    const InMemory<u8> data = pictures(4);
+    const Settings settings{.batch = 4};
+    CHECK(support::contains(support::stderr_of([&] { Job<Half> job(data, settings); }),
+                            "Half on Host: it stores 16 bits and computes in float32"));
+    CHECK(support::stderr_of([&] { Job<Float> job(data, settings); }).empty());
+    const std::string said = support::stderr_of([&] { Job<BFloat16> job(data, settings); });
+    if (detail::computes_bfloat16())
+        CHECK(said.empty());
+    else
+        CHECK(support::contains(said, "this processor has no arithmetic for bfloat16"));
+}
+
 TEST_CASE("a budget that BFloat16 keeps is proposed") {
     using Guided = Trainer<Guide, InMemory<u8>, Float, Host>;
     const std::vector<u8> image(67500);

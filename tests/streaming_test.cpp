@@ -177,6 +177,18 @@ TEST_CASE("a picture that cannot be read is named, or another stands in and is c
                             "more than 1 pictures"));
 }
 
+TEST_CASE("an index that takes its time says how far it is") {
+    const auto said = [](double after) {
+        return support::stderr_of([&] {
+            IndexProgress line = detail::index_line(stderr, "cats.tfrecord", after);
+            line(1, 4);
+            line(4, 4);
+        });
+    };
+    CHECK(said(0) == "\rplimsoll: indexing cats.tfrecord 25 %\rplimsoll: indexing cats.tfrecord 100 %\n");
+    CHECK(said(1000).empty());
+}
+
 TEST_CASE("records that are damaged before their index is made are left out, named and counted") {
     const support::TemporaryFolder folder;
     const auto data = support::reference_path("data");

@@ -13,7 +13,10 @@
 #include <plimsoll/source/view.hpp>
 
 #include <glob.h>
+#include <unistd.h>
 
+#include <chrono>
+#include <cstdio>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -38,11 +41,25 @@ struct StreamingOptions {
     Corrupt corrupt = Corrupt::fail;
     std::uint64_t most_corrupt = 100; ///< more pictures that cannot be read are an error after all
     std::uint64_t seed = 0;           ///< of the order in which a folder's pictures are numbered
-    /// Called while the index of a TFRecord file is made: bytes done, bytes in all.
+    /// Called while the index of a TFRecord file is made: bytes done, bytes in all. Where it is none, a line
+    /// on stderr tells, if that is a terminal and it takes longer than a moment.
     IndexProgress index_progress{};
 };
 
 namespace detail {
+
+/// Tells how far the index of a file is, in one line that is written over.
+/// \param after seconds without a word
+inline IndexProgress index_line(std::FILE* out, const std::string& path, double after = 0.5) {
+    const auto now = [] { return std::chrono::steady_clock::now(); };
+    return [=, began = now(), told = false](std::uint64_t done, std::uint64_t total) mutable {
+        if (!told && std::chrono::duration<double>(now() - began).count() < after) return;
+        told = true;
+        const double percent = 100 * static_cast<double>(done) / static_cast<double>(total);
+        std::fprintf(out, "\rplimsoll: indexing %s %.0f %%%s", path.c_str(), percent,
+                     done == total ? "\n" : "");
+    };
+}
 
 /// The pictures of TFRecord files, numbered through.
 class RecordPictures {
@@ -51,8 +68,10 @@ class RecordPictures {
         : image_feature_(options.image_feature), label_feature_(options.label_feature) {
         for (const std::string& path : paths) {
             starts_.push_back(size_);
+            IndexProgress progress = options.index_progress;
+            if (!progress && ::isatty(STDERR_FILENO) == 1) progress = index_line(stderr, path);
             shards_.push_back(
-                open_index(path, options.label_feature, options.index_progress,
+                open_index(path, options.label_feature, progress,
                            options.corrupt == Corrupt::skip ? OnUnreadable::mark : OnUnreadable::fail));
             leave_out_unreadable();
             size_ += readable_.back() ? readable_.back()->size() : shards_.back().size();
