@@ -18,6 +18,18 @@ bool called_from_onednn(void* caller) {
            std::strstr(info.dli_fname, "dnnl") != nullptr;
 }
 
+void* counted(std::size_t bytes, void* caller) {
+    if (called_from_onednn(caller)) {
+        library.fetch_add(1);
+        library_bytes.fetch_add(static_cast<std::int64_t>(bytes));
+    } else {
+        ours.fetch_add(1);
+    }
+    void* memory = std::malloc(bytes);
+    if (memory != nullptr) live.fetch_add(1);
+    return memory;
+}
+
 } // namespace
 
 support::Allocations support::allocations() {
@@ -25,15 +37,11 @@ support::Allocations support::allocations() {
 }
 
 void* operator new(std::size_t bytes) {
-    if (called_from_onednn(__builtin_return_address(0))) {
-        library.fetch_add(1);
-        library_bytes.fetch_add(static_cast<std::int64_t>(bytes));
-    } else {
-        ours.fetch_add(1);
-    }
-    live.fetch_add(1);
-    if (void* memory = std::malloc(bytes)) return memory;
+    if (void* memory = counted(bytes, __builtin_return_address(0))) return memory;
     throw std::bad_alloc();
+}
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+    return counted(bytes, __builtin_return_address(0));
 }
 void operator delete(void* memory) noexcept {
     if (memory != nullptr) live.fetch_sub(1);

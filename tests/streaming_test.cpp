@@ -157,7 +157,8 @@ TEST_CASE("a picture that cannot be read is named, or another stands in and is c
     CHECK(labels[5] == labels[6]);
     // What stands in comes from the same part: the first of it, behind the last.
     const auto image = [&](const auto& source, std::size_t i) {
-        const auto first = all_of(source).first.begin() + static_cast<std::ptrdiff_t>(i * pixels);
+        const std::vector<u8> all = all_of(source).first;
+        const auto first = all.begin() + static_cast<std::ptrdiff_t>(i * pixels);
         return std::vector<u8>(first, first + static_cast<std::ptrdiff_t>(pixels)); // (H, W, C)
     };
     const auto part = skipping.slice("[2:6]");

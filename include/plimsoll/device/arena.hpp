@@ -44,6 +44,7 @@ class Arena {
     /// many.
     Arena(Device& device, const PlanView& plan) : plan_(plan), memory_(device.allocate(plan.total)) {
         device.fill_zero(memory_.data(), plan.total);
+        poison_from(0, [&](const Part& part) { return part.offset < plan_.shared; });
     }
     ~Arena() {
 #if PLIMSOLL_ASAN
@@ -65,13 +66,10 @@ class Arena {
             for (const Part& part : plan_.parts)
                 if (part.extent != Extent::slice && part.first == stage && guarded(part))
                     detail::canary_holds(guard(part), true);
-#if PLIMSOLL_ASAN
-        __asan_poison_memory_region(memory_.data(), static_cast<std::size_t>(plan_.total));
-        for (const Part& part : plan_.parts)
-            if (part.extent != Extent::slice && part.first <= stage && stage <= part.last)
-                __asan_unpoison_memory_region(memory_.data() + part.offset,
-                                              static_cast<std::size_t>(owned(part)));
-#endif
+        // Permanent parts stay as they are: readers fill the batch ring meanwhile.
+        poison_from(plan_.shared, [&](const Part& part) {
+            return part.offset >= plan_.shared && part.first <= stage && stage <= part.last;
+        });
     }
 
     /// After a stage. \throws error naming the part behind which something wrote.
@@ -87,6 +85,17 @@ class Arena {
     }
 
   private:
+    /// Under AddressSanitizer: nobody may touch the bytes from `begin` on but those of the parts that live.
+    template <class Lives>
+    void poison_from([[maybe_unused]] std::int64_t begin, [[maybe_unused]] Lives lives) {
+#if PLIMSOLL_ASAN
+        __asan_poison_memory_region(memory_.data() + begin, static_cast<std::size_t>(plan_.total - begin));
+        for (const Part& part : plan_.parts)
+            if (part.extent != Extent::slice && lives(part))
+                __asan_unpoison_memory_region(memory_.data() + part.offset,
+                                              static_cast<std::size_t>(owned(part)));
+#endif
+    }
     // Parameters lie side by side without guards, and the optimizer passes over the padding between them.
     static std::int64_t owned(const Part& part) { return guarded(part) ? part.bytes : aligned(part.bytes); }
     static bool guarded(const Part& part) { return part.role > Role::second_state; }
