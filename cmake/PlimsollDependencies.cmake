@@ -113,6 +113,26 @@ function(plimsoll_find_cli11)
   endif()
 endfunction()
 
+# Where nobody says which GPUs to build for: those that are here, else the oldest that nvcc 13 knows, whose code the
+# driver of a newer one compiles when a program starts.
+macro(plimsoll_choose_architectures)
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS})
+    set(CMAKE_CUDA_ARCHITECTURES 75)
+    find_program(PLIMSOLL_NVIDIA_SMI nvidia-smi)
+    mark_as_advanced(PLIMSOLL_NVIDIA_SMI)
+    if(PLIMSOLL_NVIDIA_SMI)
+      execute_process(COMMAND ${PLIMSOLL_NVIDIA_SMI} --query-gpu=compute_cap --format=csv,noheader
+                      OUTPUT_VARIABLE plimsoll_gpus ERROR_QUIET)
+      string(REGEX MATCHALL "[0-9]+[.][0-9]+" plimsoll_gpus "${plimsoll_gpus}")
+      if(plimsoll_gpus)
+        list(REMOVE_DUPLICATES plimsoll_gpus)
+        string(REPLACE "." "" CMAKE_CUDA_ARCHITECTURES "${plimsoll_gpus}")
+      endif()
+    endif()
+    message(STATUS "Plimsoll: CUDA code for compute capability ${CMAKE_CUDA_ARCHITECTURES} (CMAKE_CUDA_ARCHITECTURES)")
+  endif()
+endmacro()
+
 # Turns the CUDA language on where PLIMSOLL_CUDA asks for it; sets PLIMSOLL_CUDA_ENABLED. A macro, because a
 # language belongs to the directory that enables it.
 macro(plimsoll_enable_cuda)
@@ -130,6 +150,7 @@ macro(plimsoll_enable_cuda)
     if(NOT CMAKE_CUDA_COMPILER)
       set(CMAKE_CUDA_COMPILER ${PLIMSOLL_NVCC})
     endif()
+    plimsoll_choose_architectures()
     enable_language(CUDA)
     if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
       set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")

@@ -1,6 +1,6 @@
 // Cats and dogs at 150x150x3, all of them, inside a budget: from TFRecord files, processed arrays or
 // pictures; in memory, on disk or decoded as they are needed.
-#include <plimsoll/plimsoll.hpp>
+#include PLIMSOLL_DEVICES // <plimsoll/devices.hpp>, or with nvcc <plimsoll/devices.cuh>
 #include <plimsoll/source/open.hpp>
 
 #include <CLI/CLI.hpp>
@@ -23,17 +23,17 @@ using Net = Sequential<Image<150, 150, 3>, Conv2d<32, 3>, Relu, MaxPool<2>, Conv
                        Dropout<0.5_p>, Dense<512>, Relu, Dense<1>>;
 // clang-format on
 using Pictures = AnySource<u8>; // which source it is, --source says when the program runs
-template <class Precision>
-using Job = Trainer<Net, Pictures, Precision, Host>;
+template <class Precision, class Device>
+using Job = Trainer<Net, Pictures, Precision, Device>;
 
 constexpr Settings defaults{.batch = 128, .budget = 500_MiB};
-static_assert(fits<Job<Float>, defaults>); // out of memory is a compile error
+static_assert(fits<Job<Float, Host>, defaults>); // out of memory is a compile error
 
 namespace {
 
 struct Flags {
     std::string data, source = "auto", split = "train", validation, budget = "500MiB", precision = "float";
-    std::string csv, save, plan;
+    std::string device = "auto", csv, save, plan;
     int epochs = 10;
     Settings settings = defaults;
 };
@@ -165,7 +165,7 @@ class Csv {
     std::ofstream out_;
 };
 
-template <class Precision>
+template <class Precision, class Device>
 int train(const Flags& flags) {
     const std::string split = split_of(flags.split);
     const Pictures all = open_data(flags, split.empty() ? "train" : split);
@@ -181,7 +181,7 @@ int train(const Flags& flags) {
     if (flags.source == "memory")
         parts = {Pictures(InMemory<u8>(parts.train)), Pictures(InMemory<u8>(parts.validation))};
 
-    Job<Precision> job(parts.train, flags.settings); // makes the one allocation
+    Job<Precision, Device> job(parts.train, flags.settings); // makes the one allocation
     std::printf("device peak %s of a budget of %s, however many pictures there are\n%s\n",
                 to_string(job.peak()).c_str(), to_string(flags.settings.budget).c_str(),
                 job.plan().picture.title.c_str());
@@ -240,9 +240,12 @@ int main(int argc, char** argv) try {
     app.add_option("--threads", flags.settings.threads,
                    "threads; 0 for all this process may use; results do not depend on it")
         ->capture_default_str();
-    app.add_option("--precision", flags.precision, "float, bfloat16 or half")
+    app.add_option("--precision", flags.precision, "float, tf32, bfloat16 or half")
         ->capture_default_str()
-        ->check(CLI::IsMember({"float", "bfloat16", "half"}));
+        ->check(CLI::IsMember({"float", "tf32", "bfloat16", "half"}));
+    app.add_option("--device", flags.device, text(Devices::names(), ", or auto: a GPU where there is one"))
+        ->capture_default_str();
+    app.add_option("--ordinal", flags.settings.ordinal, "which of several GPUs")->capture_default_str();
     app.add_option("--csv", flags.csv, "file for a line an epoch");
     app.add_option("--save", flags.save, "file for the weights (safetensors)");
     app.add_option("--plan", flags.plan, "file for the memory plan (HTML)");
@@ -252,9 +255,12 @@ int main(int argc, char** argv) try {
         return app.exit(asked_for_help);
     }
     flags.settings.budget = parse_bytes(flags.budget);
-    return flags.precision == "half"       ? train<Half>(flags)
-           : flags.precision == "bfloat16" ? train<BFloat16>(flags)
-                                           : train<Float>(flags);
+    return Devices::with(flags.device, [&]<class Device>(std::type_identity<Device>) {
+        return flags.precision == "half"       ? train<Half, Device>(flags)
+               : flags.precision == "bfloat16" ? train<BFloat16, Device>(flags)
+               : flags.precision == "tf32"     ? train<TF32, Device>(flags)
+                                               : train<Float, Device>(flags);
+    });
 } catch (const CLI::ParseError& problem) {
     return fail(problem.what(), 2);
 } catch (const argument_error& problem) {

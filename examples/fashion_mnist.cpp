@@ -1,5 +1,5 @@
 // Trains a small network on 60,000 pictures of clothes, in a budget smaller than the data set.
-#include <plimsoll/plimsoll.hpp>
+#include PLIMSOLL_DEVICES // <plimsoll/devices.hpp>, or with nvcc <plimsoll/devices.cuh>
 
 #include <CLI/CLI.hpp>
 
@@ -13,25 +13,25 @@ using Net =
     Sequential<Image<28, 28, 1>, Conv2d<32, 3, 1, 1>, Relu, MaxPool<2>, Conv2d<64, 3, 1, 1>, Relu,
                Conv2d<64, 3, 1, 1>, Relu, MaxPool<2>, Flatten, Dropout<0.25_p>, Dense<128>, Relu, Dense<10>>;
 // clang-format on
-template <class Precision>
-using Job = Trainer<Net, InMemory<u8>, Precision, Host>;
+template <class Precision, class Device>
+using Job = Trainer<Net, InMemory<u8>, Precision, Device>;
 
 constexpr Settings defaults{.batch = 64, .budget = 32_MiB, .seed = 1};
-static_assert(fits<Job<Float>, defaults>); // out of memory is a compile error
+static_assert(fits<Job<Float, Host>, defaults>); // out of memory is a compile error
 
 struct Flags {
     int epochs = 3;
     Settings settings = defaults;
     std::string budget = "32MiB", data = "/usr/share/datasets/fashion-mnist", precision = "float",
-                weights = "fashion_mnist.safetensors";
+                device = "auto", weights = "fashion_mnist.safetensors";
 };
 
-template <class Precision>
+template <class Precision, class Device>
 int run(const Flags& flags) {
     InMemory<u8> train{flags.data + "/train"}, test{flags.data + "/t10k"};
     train.set_class_names({"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt",
                            "Sneaker", "Bag", "Ankle boot"});
-    Job<Precision> job{train, flags.settings};
+    Job<Precision, Device> job{train, flags.settings};
     std::cout << summary<Net>() << '\n' << job.plan() << '\n' << std::flush;
 
     const History history = job.fit({.epochs = flags.epochs}, test);
@@ -51,6 +51,8 @@ int main(int argc, char** argv) try {
     app.add_option("--precision", flags.precision, "float, bfloat16 or half")
         ->capture_default_str()
         ->check(CLI::IsMember({"float", "bfloat16", "half"}));
+    app.add_option("--device", flags.device, text(Devices::names(), ", or auto: a GPU where there is one"))
+        ->capture_default_str();
     app.add_option("--budget", flags.budget, "bytes of the one allocation, as in 2.7GB or 500MiB")
         ->capture_default_str();
     app.add_option("--seed", flags.settings.seed, "of initial weights, order and dropout")
@@ -63,9 +65,11 @@ int main(int argc, char** argv) try {
         ->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     flags.settings.budget = parse_bytes(flags.budget);
-    return flags.precision == "half"       ? run<Half>(flags)
-           : flags.precision == "bfloat16" ? run<BFloat16>(flags)
-                                           : run<Float>(flags);
+    return Devices::with(flags.device, [&]<class Device>(std::type_identity<Device>) {
+        return flags.precision == "half"       ? run<Half, Device>(flags)
+               : flags.precision == "bfloat16" ? run<BFloat16, Device>(flags)
+                                               : run<Float, Device>(flags);
+    });
 } catch (const plimsoll::io_error& problem) {
     std::fprintf(stderr, "fashion_mnist: %s\nDebian's package dataset-fashion-mnist brings the pictures.\n",
                  problem.what());

@@ -109,6 +109,8 @@ refuses 2 '\[:few\]' --data "$work/train" --split 'train[:few]'
 refuses 2 'share pictures' --data "$work/train" --split 'train[:30]' --validation 'train[29:]'
 refuses 2 --precision --data "$work/train" --precision double
 refuses 2 --source --data "$work/train" --source floppy
+refuses 2 'device "tpu": it has host' --data "$work/train" --device tpu
+refuses 2 'counted from 0' --data "$work/train" --ordinal -1
 refuses 2 --data --source auto
 refuses 2 'not a size' --data "$work/train" --budget much
 

@@ -2,7 +2,7 @@
 #include "cuts.hpp"
 #include "support.hpp"
 
-#include <plimsoll/plimsoll.hpp>
+#include <device_under_test.hpp>
 
 #include <cmath>
 
@@ -120,7 +120,7 @@ void follow(const Golden& golden, const std::string& name, const Optimizer& opti
     REQUIRE(golden.shape[3] == static_cast<std::uint64_t>(shape.width));
     const auto batch = static_cast<std::size_t>(golden.shape[1]);
     const InMemory<float> nothing(std::vector<float>(static_cast<std::size_t>(shape.size())), shape, {0});
-    Trainer<Net, InMemory<float>, Precision, Host, DefaultLoss<Net>, Optimizer> job(
+    Trainer<Net, InMemory<float>, Precision, DeviceUnderTest, DefaultLoss<Net>, Optimizer> job(
         nothing, {.batch = static_cast<int>(batch)}, optimizer);
     job.load(golden.prefix + ".init.safetensors");
     const auto* losses = golden.info.find("losses")->find(name)->template as<Json::Array>();
@@ -208,7 +208,7 @@ std::vector<double> first_gradients(const Golden& golden, const SafetensorsFile&
     const Shape shape = Net::input;
     const auto batch = static_cast<std::size_t>(golden.shape[1]);
     const InMemory<float> nothing(std::vector<float>(static_cast<std::size_t>(shape.size())), shape, {0});
-    Trainer<Net, InMemory<float>, Float, Host> job(
+    Trainer<Net, InMemory<float>, Float, DeviceUnderTest> job(
         nothing, {.batch = static_cast<int>(batch), .threads = threads}, cut);
     job.load(golden.prefix + ".init.safetensors");
     const std::vector<Label> labels(golden.labels.begin(),
@@ -240,7 +240,8 @@ void cut_all(const std::string& net) {
     const Golden golden(*folder, net);
     const SafetensorsFile truth(golden.prefix + ".grad.safetensors");
     const int batch = static_cast<int>(golden.shape[1]);
-    const bool coupled = Blueprint<Net, float, Float, Host, DefaultLoss<Net>, 2, true>::couples_images();
+    const bool coupled =
+        Blueprint<Net, float, Float, DeviceUnderTest, DefaultLoss<Net>, 2, true>::couples_images();
     const std::vector<double> whole = first_gradients<Net>(golden, truth, support::unsliced(batch), 1);
     double worst = 0;
     int turn = 0;

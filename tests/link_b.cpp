@@ -1,4 +1,4 @@
 #include "link_train.hpp"
 
 double unit_b();
-double unit_b() { return train_a_little(); }
+double unit_b() { return train_a_little<plimsoll::Host>(); }

@@ -12,6 +12,9 @@ cores() { nproc 2>/dev/null || getconf _NPROCESSORS_ONLN; }
 
 find_nvcc() { command -v nvcc || ls "${CUDA_PATH:-/usr/local/cuda}/bin/nvcc" 2>/dev/null; }
 
+# Says which GPUs there are; fails where there is none.
+find_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi --list-gpus 2>/dev/null | grep '^GPU'; }
+
 # Is the package here, or the command it would bring?
 is_here() {
     case $1 in

@@ -29,6 +29,9 @@ struct bfloat16 {
     friend constexpr bool operator==(bfloat16, bfloat16) = default; // of bits
 };
 
+/// A float32 of which matrix units read 19 bits (NVIDIA's TensorFloat-32): a way to compute, never stored.
+struct tfloat32;
+
 namespace detail {
 
 /// std::bit_cast, also on a GPU.

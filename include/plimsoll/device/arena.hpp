@@ -48,7 +48,8 @@ class Arena {
     }
     ~Arena() {
 #if PLIMSOLL_ASAN
-        __asan_unpoison_memory_region(memory_.data(), static_cast<std::size_t>(plan_.total));
+        if constexpr (host_addressable<Device>)
+            __asan_unpoison_memory_region(memory_.data(), static_cast<std::size_t>(plan_.total));
 #endif
     }
     Arena(const Arena&) = delete;
@@ -62,7 +63,7 @@ class Arena {
 
     /// Before a stage: plants canaries behind parts whose life begins and poisons what does not live.
     void enter([[maybe_unused]] std::int32_t stage) {
-        if constexpr (guard_bytes > 0)
+        if constexpr (guard_bytes > 0 && host_addressable<Device>)
             for (const Part& part : plan_.parts)
                 if (part.extent != Extent::slice && part.first == stage && guarded(part))
                     detail::canary_holds(guard(part), true);
@@ -74,7 +75,7 @@ class Arena {
 
     /// After a stage. \throws error naming the part behind which something wrote.
     void leave([[maybe_unused]] std::int32_t stage) const {
-        if constexpr (guard_bytes > 0)
+        if constexpr (guard_bytes > 0 && host_addressable<Device>)
             for (const Part& part : plan_.parts)
                 if (part.extent != Extent::slice && part.last == stage && part.first <= stage &&
                     guarded(part))
@@ -89,6 +90,7 @@ class Arena {
     template <class Lives>
     void poison_from([[maybe_unused]] std::int64_t begin, [[maybe_unused]] Lives lives) {
 #if PLIMSOLL_ASAN
+        if constexpr (!host_addressable<Device>) return;
         __asan_poison_memory_region(memory_.data() + begin, static_cast<std::size_t>(plan_.total - begin));
         for (const Part& part : plan_.parts)
             if (part.extent != Extent::slice && lives(part))

@@ -8,6 +8,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -62,6 +63,32 @@ concept device_has_arithmetic = requires(Device device, float* a, const float* b
     device.judge(scaling, b, count);
     device.update(detail::RuleProbe{}, a, b, a, a, count, scaling);
 };
+
+/// Whether the host reads and writes a device's memory by address. A device that says
+/// `host_addressable = false` has a `BatchRing` of its own.
+template <class Device>
+inline constexpr bool host_addressable = [] {
+    if constexpr (requires { Device::host_addressable; })
+        return Device::host_addressable;
+    else
+        return true;
+}();
+
+/// Memory that a job takes beside its arena, as a device measures it.
+struct OutsideBytes {
+    std::string name;
+    std::int64_t bytes = 0;
+};
+
+/// Whether a device records passes and repeats them: it has `pass(key, state, f)`, which does what f() does
+/// after writing what changes from pass to pass to `state`.
+template <class Device>
+inline constexpr bool repeats_passes = [] {
+    if constexpr (requires { Device::repeats_passes; })
+        return Device::repeats_passes;
+    else
+        return false;
+}();
 
 /// A device: an object made from a number of threads (0: as many as there are) that owns what its libraries
 /// need. `ExampleDevice` writes every requirement out. Kernels attach to it by `Kernel<Layer, Precision,

@@ -52,18 +52,29 @@ class Executor {
     /// What a node's kernel uses of the bytes it was given.
     [[nodiscard]] Needs used(int node) const { return nodes_[static_cast<std::size_t>(node)].kernel->used(); }
 
+    [[nodiscard]] std::string choice(int node) const {
+        return nodes_[static_cast<std::size_t>(node)].kernel->choice();
+    }
+
     /// Tells that weights were written: library copies are made again before the next pass.
     void weights_changed() { packed_ = false; }
 
     /// One pass: forward, and when training backward. \throws what kernels throw.
     void run(const MicroBatch& batch) {
-        if (!packed_) {
-            for_stages(batch, [](Phase phase, const Stage&) { return phase == Phase::pack; });
-            packed_ = true;
-        }
-        for_stages(batch, [&](Phase phase, const Stage& stage) {
-            return phase != Phase::pack && phase != Phase::settle && (batch.training || !stage.training_only);
-        });
+        const bool pack = !packed_;
+        packed_ = true;
+        const auto stages = [&] {
+            if (pack) for_stages(batch, [](Phase phase, const Stage&) { return phase == Phase::pack; });
+            for_stages(batch, [&](Phase phase, const Stage& stage) {
+                return phase != Phase::pack && phase != Phase::settle &&
+                       (batch.training || !stage.training_only);
+            });
+        };
+        if constexpr (repeats_passes<Device>)
+            device_.pass(PassKey{batch.count, batch.slot, batch.training, batch.first > 0, pack},
+                         pass_state(), PassState{batch.step, batch.first, batch.batch}, stages);
+        else
+            stages();
     }
 
     /// The optimizer's step after all passes of a batch: one pass over all trainable parameters, then what
@@ -114,6 +125,9 @@ class Executor {
     }
     [[nodiscard]] LossScaling* scaling() const {
         return plan_.scaling < 0 ? nullptr : reinterpret_cast<LossScaling*>(arena_.at(plan_.scaling));
+    }
+    [[nodiscard]] PassState* pass_state() const {
+        return plan_.pass_state < 0 ? nullptr : reinterpret_cast<PassState*>(arena_.at(plan_.pass_state));
     }
     std::byte* ring(std::int32_t part, int slot, int image) const {
         const std::int64_t unit = plan_.parts[static_cast<std::size_t>(part)].unit;
@@ -214,6 +228,7 @@ class Executor {
             return arena_.at(index) + (part.extent == Extent::batch ? part.unit * image : 0);
         };
         Call call{.first = batch.first + image,
+                  .image = image,
                   .lane = lane,
                   .worker = worker,
                   .training = batch.training,
@@ -233,7 +248,8 @@ class Executor {
                   .second_staging = address(step.second_staging),
                   .scratch = address(step.scratch),
                   .labels = labels(batch.slot, image),
-                  .scaling = scaling()};
+                  .scaling = scaling(),
+                  .pass = pass_state()};
         if (step.partial >= 0) {
             call.partial_stride =
                 plan_.parts[static_cast<std::size_t>(step.partial)].bytes / plan_.shipment.lanes;

@@ -8,14 +8,31 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
+
+/// What the calls of a pass depend on, beside its PassState: passes with the same key make the same calls.
+struct PassKey {
+    int count = 0, slot = 0;
+    bool training = false, accumulate = false, pack = false;
+    friend constexpr bool operator==(const PassKey&, const PassKey&) = default;
+};
+
+/// What changes from pass to pass, in the memory of a device that repeats recorded passes: there the fields
+/// of a Call that depend on it are those of the pass that was recorded.
+struct PassState {
+    std::uint64_t step = 0; ///< as Call::step
+    std::int32_t first = 0; ///< the micro-batch's first image, counted within the user's batch
+    std::int32_t batch = 0; ///< as Call::batch
+};
 
 /// Everything one call may touch. Pointers lie in the arena and address the first image of the slice; the
 /// kernel touches nothing else. A pointer the site does not call for is null.
 struct Call {
     int first = 0;  ///< the slice's first image, counted within the user's batch
+    int image = 0;  ///< the same, counted within the micro-batch
     int count = 0;  ///< images to compute, 1 ... Site::images; operands have room for Site::images
     int lane = 0;   ///< whose partial gradients these are
     int worker = 0; ///< whose scratch this is: two calls with the same worker never overlap in time
@@ -40,6 +57,7 @@ struct Call {
     void* scratch = nullptr;               ///< Needs::scratch, of this worker
     const Label* labels = nullptr;         ///< (count)
     const LossScaling* scaling = nullptr;  ///< of the precision; null: the loss is not scaled
+    const PassState* pass = nullptr;       ///< in the device's memory, where it keeps one
     std::array<float*, 4> parameters{};    ///< PyTorch's layouts; running statistics are written in training
     std::array<float*, 4> gradients{};     ///< as parameters
 };
@@ -56,6 +74,8 @@ class NodeKernel {
 
     /// What of `needs` is in use on this machine; zeros where that is all of it.
     [[nodiscard]] virtual Needs used() const { return {}; }
+    /// A library's names for the ways it was told to go; empty where there is nothing to choose.
+    [[nodiscard]] virtual std::string choice() const { return {}; }
 
     /// Batch phase, after weights have changed: fills `packed` from `parameters`.
     virtual void pack(const Call&) {}

@@ -66,6 +66,16 @@ struct Float {
     static constexpr bool scales_loss = false;
 };
 
+/// IEEE float32 in memory, multiplied by a GPU's matrix units in TensorFloat-32: 11 significant bits. Where a
+/// device has none, as Float.
+struct TF32 {
+    static constexpr std::string_view name = "TF32";
+    using Storage = float;
+    using Compute = tfloat32;
+    using Accumulate = float;
+    static constexpr bool scales_loss = false;
+};
+
 /// 16 bits with float32's range.
 struct BFloat16 {
     static constexpr std::string_view name = "BFloat16";

@@ -16,20 +16,22 @@ template <int Nodes>
 class Candidates {
   public:
     constexpr Candidates(const Graph<Nodes>& graph, int batch, int least_micro_batch, int most_lanes,
-                         bool training, const Speeds& speeds) {
+                         bool training, const Cutting& cutting) {
+        if (most_lanes > cutting.most_lanes) most_lanes = cutting.most_lanes;
         // A network whose images are independent saves more by smaller micro-batches than by recompute.
         const int levels = training && least_micro_batch == batch ? Cut::most_recompute : 0;
         for (int level = 0; level <= levels; ++level) {
             const Flow<Nodes> flow(graph, 0, training, level);
-            const Work work(graph, flow, speeds, Cut{}.slice_bytes);
-            for (int micro_batch = batch;; micro_batch = (micro_batch + 1) / 2) {
-                for (int lanes = most_lanes;; lanes = (lanes + 1) / 2) {
-                    if (lanes <= micro_batch)
-                        for (const std::int64_t slice_bytes : {Cut{}.slice_bytes, std::int64_t{0}})
-                            add({micro_batch, lanes, slice_bytes, level}, work, batch, speeds);
-                    if (lanes == 1) break;
+            for (const std::int64_t slice_bytes : cutting.slice_bytes) {
+                const Work work(graph, flow, cutting.speeds, slice_bytes);
+                for (int micro_batch = batch;; micro_batch = (micro_batch + 1) / 2) {
+                    for (int lanes = most_lanes;; lanes = (lanes + 1) / 2) {
+                        if (lanes <= micro_batch)
+                            add({micro_batch, lanes, slice_bytes, level}, work, batch, cutting.speeds);
+                        if (lanes == 1) break;
+                    }
+                    if (micro_batch <= least_micro_batch) break;
                 }
-                if (micro_batch <= least_micro_batch) break;
             }
         }
         const double equal = count_ > 0 ? equal_ * seconds_[fastest_] : 0;
@@ -49,7 +51,7 @@ class Candidates {
     }
 
   private:
-    static constexpr int most_ = 32 * 16 * 2; // halvings of a batch or levels of recompute, lanes, slices
+    static constexpr int most_ = 32 * 16 * 4; // halvings of a batch or levels of recompute, lanes and slices
     static constexpr double equal_ = 1.025;
 
     constexpr void add(const Cut& cut, const Work& work, int batch, const Speeds& speeds) {
@@ -59,8 +61,11 @@ class Candidates {
         ++count_;
     }
     constexpr bool before(int a, int b) const {
-        return seconds_[a] != seconds_[b] ? seconds_[a] < seconds_[b]
-                                          : cuts_[a].micro_batch < cuts_[b].micro_batch;
+        const Cut &x = cuts_[a], &y = cuts_[b];
+        if (seconds_[a] != seconds_[b]) return seconds_[a] < seconds_[b];
+        if (x.micro_batch != y.micro_batch) return x.micro_batch < y.micro_batch;
+        if (x.recompute != y.recompute) return x.recompute < y.recompute;
+        return x.lanes != y.lanes ? x.lanes > y.lanes : x.slice_bytes > y.slice_bytes;
     }
 
     Cut cuts_[most_]{};

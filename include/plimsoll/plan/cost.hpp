@@ -2,6 +2,7 @@
 /// \file
 /// What a way of cutting a step costs in time, estimated before any plan is made.
 
+#include <plimsoll/core/list.hpp>
 #include <plimsoll/plan/cut.hpp>
 #include <plimsoll/plan/flow.hpp>
 
@@ -17,7 +18,24 @@ struct Speeds {
     double stage = 15e-6; ///< seconds until all lanes have come to a stage's end
 };
 
+/// What a device tells the planner: how fast it is and which ways of cutting a step are worth a plan there.
+struct Cutting {
+    Speeds speeds{};
+    int most_lanes = 1 << 20;
+    int ring_slots = 1; ///< at least, where the user does not say how many
+    List<std::int64_t, 8> slice_bytes{Cut{}.slice_bytes, 0}; ///< see Cut
+};
+
 namespace detail {
+
+/// The Host's cutting, or what a device says of its own.
+template <class Device>
+constexpr Cutting cutting_of() {
+    if constexpr (requires { Device::cutting(); })
+        return Device::cutting();
+    else
+        return {};
+}
 
 /// The work of a training step, summed over a graph's nodes for one level of recompute.
 struct Work {
@@ -60,7 +78,9 @@ struct Work {
     [[nodiscard]] constexpr double seconds(const Cut& cut, int batch, const Speeds& speeds) const {
         const double passes = (batch + cut.micro_batch - 1) / cut.micro_batch;
         const double images = (cut.micro_batch + cut.lanes - 1) / cut.lanes; // a lane's
-        const double begin = (cut.slice_bytes > 0 ? sliced_calls : calls) * speeds.call;
+        const double least_calls = calls / images; // a lane's images in one slice
+        const double sliced = cut.slice_bytes > 0 ? sliced_calls : calls;
+        const double begin = (sliced > least_calls ? sliced : least_calls) * speeds.call;
         const double whole = whole_flops * cut.micro_batch / speeds.flops;
         const double memory = (weight_bytes + partial_bytes * (cut.lanes + 1)) / speeds.memory;
         return passes * (images * (image + begin) + (whole + memory) / cut.lanes + stages * speeds.stage);

@@ -9,6 +9,7 @@
 #include <plimsoll/plan/cut.hpp>
 
 #include <cstdint>
+#include <iterator>
 #include <span>
 #include <string_view>
 
@@ -22,6 +23,7 @@ enum class Role : std::uint8_t {
     second_state,        ///< owner: parameter
     running_statistic,   ///< owner: parameter
     loss_scaling,        ///< see LossScaling
+    pass_state,          ///< what changes from pass to pass, on devices that repeat recorded ones
     packed,              ///< library copies of weights; owner: node
     pixels,              ///< the batch ring
     labels,              ///< the batch ring
@@ -33,12 +35,15 @@ enum class Role : std::uint8_t {
     workspace            ///< owner: node, or stage for the buffers of its workers
 };
 
+inline constexpr std::size_t role_count = static_cast<std::size_t>(Role::workspace) + 1;
+
 inline constexpr std::string_view role_names[] = {"weights",
                                                   "gradients",
                                                   "optimizer state",
                                                   "optimizer state",
                                                   "running statistics",
                                                   "loss scaling",
+                                                  "pass state",
                                                   "library weights",
                                                   "batch ring",
                                                   "batch ring",
@@ -48,6 +53,7 @@ inline constexpr std::string_view role_names[] = {"weights",
                                                   "batch statistics",
                                                   "partial gradients",
                                                   "workspace"};
+static_assert(std::size(role_names) == role_count);
 
 /// How often a part exists.
 enum class Extent : std::uint8_t {
@@ -123,6 +129,7 @@ struct PlanView {
     std::int32_t pixels = -1;
     std::int32_t labels = -1;
     std::int32_t scaling = -1;        ///< part of the loss scaling, if there is any
+    std::int32_t pass_state = -1;     ///< part of the pass's state, if the device keeps one
     std::int64_t trainable_bytes = 0; ///< of the weights, gradients and each state, padding included
     std::int64_t shared = 0;          ///< where permanent parts end and those begin that take turns
     std::int64_t total = 0;           ///< bytes of the arena
@@ -144,6 +151,7 @@ struct Plan {
     std::int32_t pixels = -1;
     std::int32_t labels = -1;
     std::int32_t scaling = -1;
+    std::int32_t pass_state = -1;
     std::int64_t trainable_bytes = 0;
     std::int64_t shared = 0;
     std::int64_t total = 0;
@@ -160,6 +168,7 @@ struct Plan {
                 .pixels = pixels,
                 .labels = labels,
                 .scaling = scaling,
+                .pass_state = pass_state,
                 .trainable_bytes = trainable_bytes,
                 .shared = shared,
                 .total = total};

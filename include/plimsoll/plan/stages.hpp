@@ -18,6 +18,7 @@ struct Request {
     int pixel_bytes = 1;
     int storage_bytes = 4; ///< of an activation
     int scaling_bytes = 0; ///< of the state of loss scaling; 0: none
+    int pass_bytes = 0;    ///< of the pass's state in the device's memory; 0: none
     bool training = true;  ///< false: forward only, no gradients
     int optimizer_states = 0;
     int layout_block = 0; ///< channels in oneDNN's blocked layout on this processor; 0: channels last
@@ -114,6 +115,8 @@ class StageBuilder {
         if (request_.scaling_bytes > 0)
             plan_.scaling =
                 add_part(Role::loss_scaling, Extent::once, 0, request_.scaling_bytes, 0, forever_);
+        if (request_.pass_bytes > 0)
+            plan_.pass_state = add_part(Role::pass_state, Extent::once, 0, request_.pass_bytes, 0, forever_);
         plan_.pixels = add_part(Role::pixels, Extent::batch, 0,
                                 graph_.values[0].shape.size() * request_.pixel_bytes, 0, forever_);
         plan_.labels = add_part(Role::labels, Extent::batch, 0, 4, 0, forever_);

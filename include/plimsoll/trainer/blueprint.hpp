@@ -62,6 +62,7 @@ struct Blueprint {
     using Device = Device_;
     using Loss = Loss_;
     static constexpr int nodes = node_count<Model>;
+    static constexpr bool is_training = Training;
     /// The same job under another precision.
     template <class Other>
     using With = Blueprint<Model, Pixel, Other, Device, Loss, OptimizerStates, Training, ReadAhead>;
@@ -81,14 +82,21 @@ struct Blueprint {
         return {.batch = settings.batch,
                 .cut = cut,
                 .workers = workers,
-                .ring_slots = 1 + (settings.prefetch < 0 ? ReadAhead : settings.prefetch),
+                .ring_slots = ring_slots(settings),
                 .pixel_bytes = sizeof(Pixel),
                 .storage_bytes = sizeof(typename Precision::Storage),
                 .scaling_bytes = Training && Precision::scales_loss ? int{sizeof(LossScaling)} : 0,
+                .pass_bytes = repeats_passes<Device> ? int{sizeof(PassState)} : 0,
                 .training = Training,
                 .optimizer_states = OptimizerStates,
                 .layout_block = layout_block,
                 .seed = settings.seed};
+    }
+
+    static constexpr int ring_slots(const Settings& settings) {
+        if (settings.prefetch >= 0) return 1 + settings.prefetch;
+        const int wanted = detail::cutting_of<Device>().ring_slots;
+        return wanted > 1 + ReadAhead ? wanted : 1 + ReadAhead;
     }
 
     static constexpr Plan<nodes> plan(const Settings& settings, const Cut& cut, int layout_block = 0) {
@@ -127,7 +135,7 @@ struct Blueprint {
         Settings any_threads = settings;
         any_threads.threads = 0;
         detail::Candidates<nodes> candidates(graph(), settings.batch, least_micro_batch(settings),
-                                             settings.lanes, Training, Speeds{});
+                                             settings.lanes, Training, detail::cutting_of<Device>());
         for (Cut cut; candidates.next(cut);)
             if (budget == all_free_memory || plan(any_threads, cut).total <= budget.count) return cut;
         return least_cut(settings);
@@ -143,6 +151,8 @@ struct Blueprint {
             throw argument_error(text(".threads = ", settings.threads, ": 0 means as many as there are"));
         if (settings.prefetch < -1)
             throw argument_error(text(".prefetch = ", settings.prefetch, ": -1 means as the source wants"));
+        if (settings.ordinal < 0)
+            throw argument_error(text(".ordinal = ", settings.ordinal, ": devices are counted from 0"));
         if (settings.budget != all_free_memory && settings.budget.count <= 0)
             throw budget_error(text(".budget = ", settings.budget.count, " B: this job needs at least ",
                                     least_bytes(settings), " B"));

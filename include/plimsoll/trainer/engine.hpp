@@ -4,9 +4,9 @@
 
 #include <plimsoll/core/philox.hpp>
 #include <plimsoll/device/executor.hpp>
-#include <plimsoll/source/prefetch.hpp>
 #include <plimsoll/source/source.hpp>
 #include <plimsoll/trainer/blueprint.hpp>
+#include <plimsoll/trainer/feed.hpp>
 #include <plimsoll/trainer/plan_report.hpp>
 #include <plimsoll/trainer/weights.hpp>
 
@@ -56,9 +56,10 @@ class Engine {
     /// \param fixed how the work is cut; null: as the planner finds best.
     explicit Engine(const Settings& settings, const Cut* fixed = nullptr)
         : settings_(settings),
-          device_((Blueprint::check(settings), settings.threads)),
+          device_(make_device(settings)),
           plan_(Blueprint::choose_plan(settings, device_.free_bytes(), device_.layout_block(), fixed)),
           executor_(device_, plan_->view(), make_kernels()),
+          ring_(device_, ring_slots()),
           parameters_(named_parameters(Blueprint::graph())) {
         const int loss = Blueprint::nodes - 1;
         tally_ = find(Role::statistics, loss);
@@ -66,6 +67,7 @@ class Engine {
         executor_.set_loss_scaling({});
         const std::string_view advice = PrecisionAdvice<typename Blueprint::Precision, Device>::text(device_);
         if (!advice.empty()) note(text(Blueprint::Precision::name, " on ", Device::name, ": ", advice));
+        if constexpr (repeats_passes<Device>) warm_up();
     }
 
     [[nodiscard]] const Settings& settings() const { return settings_; }
@@ -77,7 +79,14 @@ class Engine {
     [[nodiscard]] PlanReport report() const {
         std::vector<Needs> used;
         for (int n = 0; n < Blueprint::nodes; ++n) used.push_back(executor_.used(n));
-        return plan_report<Blueprint>(*plan_, settings_, used);
+        PlanReport report = plan_report<Blueprint>(*plan_, settings_, used);
+        if constexpr (requires { device_.outside(); }) report.outside = device_.outside();
+        if (ring_.host_bytes() > 0)
+            report.outside.push_back({"pinned host memory of the batch ring", ring_.host_bytes()});
+        for (int n = 0; n < Blueprint::nodes; ++n)
+            if (const std::string choice = executor_.choice(n); !choice.empty())
+                report.choices.push_back(text("node ", n, ", ", choice));
+        return report;
     }
 
     /// Fills every parameter as its facts say, from the seed alone.
@@ -135,51 +144,54 @@ class Engine {
     [[nodiscard]] const std::vector<std::string>& class_names() const { return info_.class_names; }
     void set_class_names(const std::vector<std::string>& names) { info_.class_names = names; }
 
-    /// One batch: `feed(first, count)` fills a slot of the ring for each micro-batch and returns its number.
-    /// Adds to the tally.
-    template <class Feed>
-    void run(int batch, bool training, std::uint64_t step, Feed feed) {
+    /// One batch: `fill(first, count)` fills a slot of the ring for each micro-batch and returns its number;
+    /// `begun()` is called when the device has begun with it. Adds to the tally.
+    template <class Fill, class Begun>
+    void run(int batch, bool training, std::uint64_t step, Fill fill, Begun begun) {
         const int micro_batch = plan_->shipment.micro_batch;
         for (int first = 0; first < batch; first += micro_batch) {
             const int count = std::min(micro_batch, batch - first);
-            const int slot = feed(first, count);
+            const int slot = fill(first, count);
             executor_.run({.first = first,
                            .count = count,
                            .batch = batch,
                            .slot = slot,
                            .training = training,
                            .step = step});
+            ring_.passes_begun(slot);
+            begun();
         }
     }
-
-    /// A slot of the ring, as far as `images` fill it.
-    struct Slot {
-        std::span<Pixel> images; // (images, H, W, C)
-        std::span<Label> labels; // (images)
-    };
-    [[nodiscard]] Slot slot(int number, int images) {
-        return {std::span(reinterpret_cast<Pixel*>(executor_.pixels(number, 0)), elements(images)),
-                std::span(executor_.labels(number, 0), static_cast<std::size_t>(images))};
+    /// The same with samples that are here already: `fill(first, count, images, labels)` writes a
+    /// micro-batch. \param next slot of the ring to begin with
+    template <class Fill>
+    void run_with(int batch, bool training, std::uint64_t step, Fill fill, int next = 0) {
+        run(
+            batch, training, step,
+            [&](int first, int count) {
+                const int slot = std::exchange(next, (next + 1) % ring_.size());
+                ring_.wait_sent(slot);
+                const RingSlot room = ring_.host(slot);
+                fill(first, count, std::span(reinterpret_cast<Pixel*>(room.pixels), elements(count)),
+                     std::span(room.labels, static_cast<std::size_t>(count)));
+                ring_.send(slot, count);
+                return slot;
+            },
+            [] {});
     }
 
-    /// Reads a source's samples into the ring, ahead where the ring has room for it.
+    /// A source's samples, in the order that `samples` tells, with labels that are this model's.
+    /// \param labelled false: labels are not looked at
     template <class Source, class Samples>
-    [[nodiscard]] Prefetch<Source> feed(const Source& source, Samples samples) {
-        std::vector<typename Prefetch<Source>::Slot> slots;
-        for (int number = 0; number < plan_->shipment.ring_slots; ++number) {
-            const Slot room = slot(number, plan_->shipment.micro_batch);
-            slots.push_back({room.images, room.labels});
-        }
-        return {source, slots, slots.size() > 1 ? std::max(reader_threads(source), 1) : 0,
-                std::move(samples)};
-    }
-    /// The next slot of a feed, its labels checked. \throws what reading threw, data_error for a label.
-    template <class Source>
-    int next(Prefetch<Source>& feed, const std::string& name) {
-        const auto filled = feed.next();
-        check_labels(filled.labels,
-                     [&](std::size_t i) { return text("sample ", filled.samples[i], " of ", name); });
-        return filled.slot;
+    [[nodiscard]] Feed<Source, Device> feed(const Source& source, Samples samples, bool labelled = true) {
+        const auto check = [&source, labelled](std::span<const std::uint64_t> read, std::span<Label> labels) {
+            if (labelled)
+                check_labels(labels,
+                             [&](std::size_t i) { return text("sample ", read[i], " of ", source.name()); });
+            else
+                std::fill(labels.begin(), labels.end(), Label{0});
+        };
+        return {source, ring_, std::move(samples), check};
     }
 
     void reset_tally() { device_.fill_zero(executor_.part(tally_), sizeof(Tally)); }
@@ -223,12 +235,10 @@ class Engine {
         for (std::size_t first = 0; first < images.size() / one; first += static_cast<std::size_t>(most)) {
             const int count = static_cast<int>(
                 std::min<std::size_t>(static_cast<std::size_t>(most), images.size() / one - first));
-            run(count, false, 0, [&](int, int number) {
-                const Slot room = slot(0, number);
-                std::copy_n(images.begin() + static_cast<std::ptrdiff_t>(first * one), room.images.size(),
-                            room.images.begin());
-                std::fill(room.labels.begin(), room.labels.end(), Label{0});
-                return 0;
+            run_with(count, false, 0, [&](int, int, std::span<Pixel> room, std::span<Label> labels) {
+                std::copy_n(images.begin() + static_cast<std::ptrdiff_t>(first * one), room.size(),
+                            room.begin());
+                std::fill(labels.begin(), labels.end(), Label{0});
             });
             append_probabilities(out, count);
         }
@@ -269,23 +279,54 @@ class Engine {
     template <class Source, class After>
     void for_batches(const Source& source, After after, bool labelled = true) {
         const auto most = static_cast<std::uint64_t>(plan_->shipment.micro_batch);
-        Prefetch<Source> reading = feed(source, [&](std::uint64_t fill, std::span<std::uint64_t> samples) {
+        const auto samples_of = [&](std::uint64_t fill, std::span<std::uint64_t> samples) {
             const std::uint64_t first = std::min(fill * most, source.size());
             const auto count = static_cast<std::size_t>(std::min(most, source.size() - first));
             for (std::size_t i = 0; i < count; ++i) samples[i] = first + i;
             return count;
-        });
+        };
+        Feed<Source, Device> reading = feed(source, samples_of, labelled);
         for (std::uint64_t first = 0; first < source.size(); first += most) {
             const int count = static_cast<int>(std::min(most, source.size() - first));
             reset_tally();
-            run(count, false, 0, [&](int, int) {
-                if (labelled) return next(reading, source.name());
-                const auto filled = reading.next();
-                std::fill(filled.labels.begin(), filled.labels.end(), Label{0});
-                return filled.slot;
-            });
+            run(
+                count, false, 0, [&](int, int) { return reading.next(); }, [&] { reading.look_ahead(); });
             after(count);
         }
+    }
+    static auto make_device(const Settings& settings) {
+        Blueprint::check(settings);
+        if constexpr (std::constructible_from<Device, int, int>)
+            return Device(settings.threads, settings.ordinal);
+        else
+            return Device(settings.threads);
+    }
+    std::vector<RingSlot> ring_slots() const {
+        std::vector<RingSlot> slots;
+        const auto image_bytes = static_cast<std::int64_t>(elements(1) * sizeof(Pixel));
+        for (int slot = 0; slot < plan_->shipment.ring_slots; ++slot)
+            slots.push_back({executor_.pixels(slot, 0), executor_.labels(slot, 0), image_bytes,
+                             plan_->shipment.micro_batch});
+        return slots;
+    }
+    /// Every pass that a full batch makes, on black pictures, before any weights are there: what libraries
+    /// load late is loaded now, and what they take is known.
+    void warm_up() {
+        const int micro_batch = plan_->shipment.micro_batch;
+        const int ragged = settings_.batch % micro_batch;
+        const int batch = std::min(settings_.batch, 2 * micro_batch + ragged); // first, further and last
+        const auto black = [](int, int, std::span<Pixel> images, std::span<Label> labels) {
+            std::fill(images.begin(), images.end(), Pixel{});
+            std::fill(labels.begin(), labels.end(), Label{0});
+        };
+        for (int slot = 0; slot < ring_.size(); ++slot)
+            for (int round = 0; round < 3; ++round) { // as loaded, as recorded, as repeated
+                executor_.weights_changed();
+                if (Blueprint::is_training) run_with(batch, true, 0, black, slot);
+                run_with(micro_batch, false, 0, black, slot);
+            }
+        executor_.weights_changed();
+        device_.warmed_up();
     }
     void append_probabilities(std::vector<float>& out, int count) {
         const std::size_t before = out.size(), more = static_cast<std::size_t>(count) * outputs;
@@ -317,6 +358,7 @@ class Engine {
     Device device_;
     std::unique_ptr<const Plan<Blueprint::nodes>> plan_;
     Executor<Device, typename Blueprint::Precision::Storage> executor_;
+    BatchRing<Device> ring_;
     std::vector<NamedParameter> parameters_;
     WeightsInfo info_;
     std::int32_t tally_ = -1, probabilities_ = -1;

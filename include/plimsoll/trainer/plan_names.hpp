@@ -93,6 +93,8 @@ class PlanNames {
             return set("second state of ", parameter(part.owner));
         case Role::loss_scaling:
             return set("", "loss scaling");
+        case Role::pass_state:
+            return set("", "pass state");
         case Role::packed:
             return set("library copy of ", layer(part.owner));
         case Role::pixels:

@@ -77,9 +77,10 @@ struct RoleLook {
 /// that miss a colour (checked with Machado's model of 2009).
 inline constexpr RoleLook role_looks[] = {
     {"#23426b", "#fff"},    {"#a8521d", "#fff"},    {"#7a4f9e", "#fff"},    {"#7a4f9e", "#fff"},
-    {"#a9a29b", "#2b2620"}, {"#c9c3bd", "#2b2620"}, {"#5fb0bd", "#06282e"}, {"#12564c", "#fff"},
-    {"#12564c", "#fff"},    {"#9ccbeb", "#12293f"}, {"#f6bd60", "#3d2600"}, {"#b3d89b", "#1d3311"},
-    {"#6b7480", "#fff"},    {"#e08e79", "#3b1208"}, {"#d8dce3", "#2b3440"}};
+    {"#a9a29b", "#2b2620"}, {"#c9c3bd", "#2b2620"}, {"#c9c3bd", "#2b2620"}, {"#5fb0bd", "#06282e"},
+    {"#12564c", "#fff"},    {"#12564c", "#fff"},    {"#9ccbeb", "#12293f"}, {"#f6bd60", "#3d2600"},
+    {"#b3d89b", "#1d3311"}, {"#6b7480", "#fff"},    {"#e08e79", "#3b1208"}, {"#d8dce3", "#2b3440"}};
+static_assert(std::size(role_looks) == role_count);
 
 inline const RoleLook& look(Role role) { return role_looks[static_cast<int>(role)]; }
 inline std::string_view role_name(Role role) { return role_names[static_cast<int>(role)]; }

@@ -2,6 +2,7 @@
 /// \file
 /// A plan for people: who owns every byte, as a table, a picture and a page.
 
+#include <plimsoll/device/device.hpp>
 #include <plimsoll/format/file.hpp>
 #include <plimsoll/plan/site.hpp>
 #include <plimsoll/trainer/blueprint.hpp>
@@ -26,6 +27,8 @@ struct PlanRow {
 /// What `Trainer::plan` returns; prints as a table.
 struct PlanReport {
     PlanPicture picture;
+    std::vector<OutsideBytes> outside{}; ///< measured, not planned
+    std::vector<std::string> choices{};  ///< ways that libraries were told to go, by layer
 
     /// Permanent parts add up with the shared memory and the padding to the total; below the shared memory
     /// stand the parts that take turns in it.
@@ -51,6 +54,7 @@ struct PlanReport {
         const std::vector<PlanRow> all = rows();
         std::size_t width = 12;
         for (const PlanRow& row : all) width = std::max(width, row.name.size() + (row.shared ? 4 : 2));
+        for (const OutsideBytes& beside : outside) width = std::max(width, beside.name.size() + 11);
         std::string out = picture.title + "\n";
         const auto line = [&](const std::string& name, std::int64_t bytes) {
             std::string number = detail::grouped(bytes);
@@ -61,6 +65,8 @@ struct PlanReport {
         };
         for (const PlanRow& row : all) line(text(row.shared ? "    " : "  ", row.name), row.bytes);
         line("total", picture.total);
+        for (const OutsideBytes& beside : outside) line(text("  outside: ", beside.name), beside.bytes);
+        for (const std::string& choice : choices) out += text("  ", choice, "\n");
         if (picture.precisions.size() > 1) out += "\n" + precision_table();
         return out;
     }
@@ -114,7 +120,8 @@ template <class Blueprint>
 std::vector<PrecisionBytes> precision_bytes(const Settings& settings, const Cut& cut) {
     std::vector<PrecisionBytes> out;
     using Own = typename Blueprint::Precision;
-    if constexpr (!std::same_as<Own, Float> && !std::same_as<Own, BFloat16> && !std::same_as<Own, Half>)
+    if constexpr (!std::same_as<Own, Float> && !std::same_as<Own, TF32> && !std::same_as<Own, BFloat16> &&
+                  !std::same_as<Own, Half>)
         add_precision<Blueprint, Own>(out, settings, cut);
     add_precision<Blueprint, Float>(out, settings, cut);
     add_precision<Blueprint, BFloat16>(out, settings, cut);

@@ -21,13 +21,15 @@ struct Settings {
     int lanes = 8;                  ///< most slices at once. Results depend on it in the last bits
     std::uint64_t seed = 0;         ///< of initialisation, shuffle and dropout
     int prefetch = -1;              ///< micro-batches read ahead of the device; -1: as the source wants
+    int ordinal = 0;                ///< which of several devices, as their driver counts them
 
     friend constexpr bool operator==(const Settings&, const Settings&) = default;
 };
 
 /// Whether any job can have these settings, whatever it needs.
 constexpr bool is_possible(const Settings& settings) {
-    return settings.batch >= 1 && settings.lanes >= 1 && settings.threads >= 0 && settings.prefetch >= -1;
+    return settings.batch >= 1 && settings.lanes >= 1 && settings.threads >= 0 && settings.prefetch >= -1 &&
+           settings.ordinal >= 0;
 }
 
 /// What a callback wants.

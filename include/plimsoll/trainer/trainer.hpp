@@ -103,16 +103,16 @@ class Trainer {
                                   Engine::elements(static_cast<int>(count)), " (", count, " x ",
                                   to_string(Model::input), ")"));
         Engine::check_labels(labels, [](std::size_t i) { return text("sample ", i, " of the batch"); });
-        return take_step(
-            static_cast<int>(count),
-            [&](int first, int number) {
-                const auto slot = engine_.slot(0, number);
-                std::copy_n(images.begin() + static_cast<std::ptrdiff_t>(Engine::elements(first)),
-                            slot.images.size(), slot.images.begin());
-                std::copy_n(labels.begin() + first, slot.labels.size(), slot.labels.begin());
-                return 0;
-            },
-            [](int image) { return static_cast<std::uint64_t>(image); });
+        engine_.reset_tally();
+        engine_.run_with(static_cast<int>(count), true, step_,
+                         [&](int first, int, std::span<Pixel> room, std::span<Label> room_labels) {
+                             std::copy_n(images.begin() +
+                                             static_cast<std::ptrdiff_t>(Engine::elements(first)),
+                                         room.size(), room.begin());
+                             std::copy_n(labels.begin() + first, room_labels.size(), room_labels.begin());
+                         });
+        return finish_step(static_cast<int>(count),
+                           [](int image) { return static_cast<std::uint64_t>(image); });
     }
 
     /// Writes the weights as safetensors, in PyTorch's names and layouts. \throws io_error.
@@ -143,11 +143,9 @@ class Trainer {
                       "<u8>, <float> or <half> for both");
     }
 
-    /// \param sample_of names an image of the batch in an error.
-    template <class Feed, class Name>
-    StepRecord take_step(int count, Feed feed, Name sample_of) {
-        engine_.reset_tally();
-        engine_.run(count, true, step_, feed);
+    /// After the passes of a batch: its update. \param sample_of names an image of the batch in an error.
+    template <class Name>
+    StepRecord finish_step(int count, Name sample_of) {
         const Tally tally = engine_.read_tally();
         if (tally.bad_count > 0) {
             std::string samples;
@@ -199,7 +197,7 @@ class Trainer {
             std::uint64_t skipped_steps = 0;
             // Micro-batches of the epoch, batch by batch.
             std::uint64_t begun = 0;
-            Prefetch<View<Source>> feed = engine_.feed(
+            Feed<View<Source>, Device> feed = engine_.feed(
                 train_,
                 [&, within = std::uint64_t{0}](std::uint64_t, std::span<std::uint64_t> samples) mutable {
                     const std::uint64_t left = std::min(batch, size - begun) - within;
@@ -215,9 +213,13 @@ class Trainer {
                 });
             for (std::uint64_t position = 0; position < size; position += batch) {
                 const std::uint64_t count = std::min(batch, size - position);
-                const StepRecord record = take_step(
-                    static_cast<int>(count), [&](int, int) { return engine_.next(feed, train_.name()); },
-                    [&](int image) { return order[position + static_cast<std::uint64_t>(image)]; });
+                engine_.reset_tally();
+                engine_.run(
+                    static_cast<int>(count), true, step_, [&](int, int) { return feed.next(); },
+                    [&] { feed.look_ahead(); });
+                const StepRecord record = finish_step(static_cast<int>(count), [&](int image) {
+                    return order[position + static_cast<std::uint64_t>(image)];
+                });
                 skipped_steps += record.skipped;
                 loss += record.metrics.loss * static_cast<double>(count);
                 correct += record.metrics.accuracy * static_cast<double>(count);

@@ -1,0 +1,332 @@
+#!/usr/bin/env python3
+"""Training of bench/cuda/train_step.cu's networks as PyTorch has it; prints one line of JSON.
+
+Pictures are bytes in pinned host memory, made before anything is timed; each step copies a batch to the device, widens
+it there (/255), and runs forward, backward and Adam. Losses are not read back. PLIMSOLL_BEGAN in the environment is
+when the program was called, in seconds since 1970.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import statistics
+import sys
+import time
+
+began = float(os.environ.get("PLIMSOLL_BEGAN", time.time()))
+
+
+class Nvml:
+    """The driver's accounts of device memory, which can be asked without a context."""
+
+    class Memory(ctypes.Structure):
+        _fields_ = [(name, ctypes.c_ulonglong) for name in ("total", "free", "used")]
+
+    def __init__(self):
+        try:
+            self.library = ctypes.CDLL("libnvidia-ml.so.1")
+            self.ready = self.library.nvmlInit_v2() == 0
+        except OSError:
+            self.ready = False
+
+    def used_bytes(self):
+        """Bytes in use by whomever, by the device's UUID."""
+        used, count = {}, ctypes.c_uint()
+        if not self.ready or self.library.nvmlDeviceGetCount_v2(ctypes.byref(count)) != 0:
+            return used
+        for index in range(count.value):
+            handle, memory, uuid = ctypes.c_void_p(), self.Memory(), ctypes.create_string_buffer(96)
+            if (
+                self.library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)) == 0
+                and self.library.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory)) == 0
+                and self.library.nvmlDeviceGetUUID(handle, uuid, len(uuid)) == 0
+            ):
+                used[uuid.value.decode()] = memory.used
+        return used
+
+    def driver_version(self):
+        version = ctypes.create_string_buffer(96)
+        if not self.ready or self.library.nvmlSystemGetDriverVersion(version, len(version)) != 0:
+            return "unknown"
+        return version.value.decode()
+
+
+nvml = Nvml()
+used_before = nvml.used_bytes()
+
+import torch  # noqa: E402 (may take device memory)
+from torch import nn  # noqa: E402
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--network", choices=["guide", "resnet18"], default="guide")
+    parser.add_argument("--precision", choices=["float", "tf32", "bfloat16", "half"], default="float")
+    parser.add_argument("--way", choices=["eager", "compile", "max-autotune", "graph"], default="eager",
+                        help="graph: the whole step, optimizer included, as one CUDA graph")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=7, help="that are timed, after one that is not")
+    parser.add_argument("--steps", type=int, default=60, help="of a round")
+    parser.add_argument("--no-evaluate", action="store_true", help="train only")
+    parser.add_argument("--no-benchmark", action="store_true",
+                        help="leave cuDNN's heuristics alone; else it tries its algorithms in the first step")
+    parser.add_argument("--device", default="cuda", help="cpu tries the script where there is no GPU")
+    return parser.parse_args()
+
+
+class Residual(nn.Module):
+    def __init__(self, body, skip=None):
+        super().__init__()
+        self.body, self.skip = body, skip
+
+    def forward(self, x):
+        return self.body(x) + (x if self.skip is None else self.skip(x))
+
+
+def guide():
+    """workload::Guide: (N, 3, 150, 150) to (N, 1)."""
+    layers, channels = [], 3
+    for filters in (32, 64, 128, 128):
+        layers += [nn.Conv2d(channels, filters, 3), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+        channels = filters
+    layers += [nn.Flatten(), nn.Dropout(0.5), nn.Linear(7 * 7 * 128, 512), nn.ReLU(inplace=True), nn.Linear(512, 1)]
+    return nn.Sequential(*layers)
+
+
+def convolution(channels, filters, size, stride):
+    return [nn.Conv2d(channels, filters, size, stride, size // 2, bias=False), nn.BatchNorm2d(filters)]
+
+
+def block(channels, filters):
+    stride = 1 if channels == filters else 2
+    body = nn.Sequential(
+        *convolution(channels, filters, 3, stride), nn.ReLU(inplace=True), *convolution(filters, filters, 3, 1)
+    )
+    skip = None if stride == 1 else nn.Sequential(*convolution(channels, filters, 1, stride))
+    return [Residual(body, skip), nn.ReLU(inplace=True)]
+
+
+def resnet18():
+    """workload::ResNet18: (N, 3, 32, 32) to (N, 10)."""
+    layers, channels = [*convolution(3, 64, 3, 1), nn.ReLU(inplace=True)], 64
+    for filters in (64, 128, 256, 512):
+        layers += block(channels, filters) + block(filters, filters)
+        channels = filters
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
+
+
+class Pictures:
+    """Batches of noise in host memory, handed out in turns."""
+
+    def __init__(self, flags):
+        size = 150 if flags.network == "guide" else 32
+        shape = (flags.batch, size, size, 3)
+        count = max(2, min(8, (256 << 20) // (flags.batch * size * size * 3)))
+        pin = flags.device == "cuda"
+        self.batches = [torch.randint(0, 256, shape, dtype=torch.uint8, pin_memory=pin) for _ in range(count)]
+        if flags.network == "guide":
+            labels = (torch.arange(flags.batch) % 2).float().unsqueeze(1)  # (N, 1)
+        else:
+            labels = torch.arange(flags.batch) % 10  # (N)
+        self.labels = labels.pin_memory() if pin else labels
+        self.turn = 0
+
+    def next(self):
+        self.turn = (self.turn + 1) % len(self.batches)
+        return self.batches[self.turn], self.labels
+
+
+class Training:
+    def __init__(self, flags):
+        self.flags, self.device = flags, flags.device
+        self.graphed = flags.way == "graph"
+        model = guide() if flags.network == "guide" else resnet18()
+        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.criterion = nn.BCEWithLogitsLoss() if flags.network == "guide" else nn.CrossEntropyLoss()
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3, fused=True, capturable=self.graphed)
+        self.scaler = torch.amp.GradScaler(self.device, enabled=flags.precision == "half")
+        self.logits_and_loss = self.plain_logits_and_loss
+        if flags.way == "compile":
+            self.logits_and_loss = torch.compile(self.plain_logits_and_loss)
+        if flags.way == "max-autotune":
+            self.logits_and_loss = torch.compile(self.plain_logits_and_loss, mode="max-autotune")
+
+    def plain_logits_and_loss(self, pixels, labels):
+        images = pixels.permute(0, 3, 1, 2).float().div_(255)  # (N, 3, H, W), channels last in memory
+        logits = self.model(images)
+        return logits, self.criterion(logits, labels)
+
+    def precision(self):
+        dtype = {"bfloat16": torch.bfloat16, "half": torch.float16}.get(self.flags.precision)
+        if dtype is None:
+            return contextlib.nullcontext()
+        # A graph must not hold casts of weights that were made, and kept, outside of it.
+        return torch.autocast(self.device, dtype=dtype, cache_enabled=not self.graphed)
+
+    def on_device(self, tensors):
+        return [tensor.to(self.device, non_blocking=True) for tensor in tensors]
+
+    def work(self, pixels, labels):
+        """A step without its zero_grad."""
+        with self.precision():
+            _, loss = self.logits_and_loss(pixels, labels)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss.detach()
+
+    def step(self, batch):
+        if self.flags.way == "max-autotune":
+            torch.compiler.cudagraph_mark_step_begin()
+        self.optimizer.zero_grad(set_to_none=True)
+        return self.work(*self.on_device(batch))
+
+    def judge(self, pixels, labels):
+        with self.precision():
+            logits, loss = self.logits_and_loss(pixels, labels)
+        if self.flags.network == "guide":
+            return loss, ((logits > 0) == (labels > 0.5)).sum()
+        return loss, (logits.argmax(1) == labels).sum()
+
+    @torch.no_grad()
+    def evaluate(self, batch):
+        if self.flags.way == "max-autotune":
+            torch.compiler.cudagraph_mark_step_begin()
+        return self.judge(*self.on_device(batch))
+
+
+class Recorded:
+    """Work on fixed tensors as a CUDA graph, recorded after it has run three times on a stream of its own."""
+
+    def __init__(self, batch, before, work):
+        self.inputs = [tensor.to("cuda") for tensor in batch]
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                before()
+                work(*self.inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        before()
+        gc.collect()
+        torch.cuda.empty_cache()
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.output = work(*self.inputs)
+
+    def __call__(self, batch):
+        for mine, given in zip(self.inputs, batch):
+            mine.copy_(given, non_blocking=True)
+        self.graph.replay()
+        return self.output
+
+
+def synchronize(flags):
+    if flags.device == "cuda":
+        torch.cuda.synchronize()
+
+
+def rates(flags, pictures, work):
+    """Images a second of rounds, after one that is not counted."""
+    found = []
+    for round_number in range(flags.rounds + 1):
+        synchronize(flags)
+        start = time.perf_counter()
+        for _ in range(flags.steps):
+            work(pictures.next())
+        synchronize(flags)
+        if round_number > 0:
+            found.append(flags.batch * flags.steps / (time.perf_counter() - start))
+    return found
+
+
+def spread(name, values):
+    if not values:
+        return {}
+    return {name: statistics.median(values), name + "_least": min(values), name + "_most": max(values)}
+
+
+def process_device_bytes():
+    """Since before PyTorch was there, the context included; None where the driver does not tell."""
+    now, uuid = nvml.used_bytes(), "GPU-" + str(torch.cuda.get_device_properties(0).uuid)
+    if uuid not in now and len(now) == 1:
+        uuid = next(iter(now))
+    return now[uuid] - used_before[uuid] if uuid in now and uuid in used_before else None
+
+
+def main():
+    flags = arguments()
+    if flags.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("torch_cuda.py: PyTorch sees no GPU")
+    if flags.way == "graph" and flags.device != "cuda":
+        sys.exit("torch_cuda.py: CUDA graphs need a GPU")
+    torch.manual_seed(1)
+    torch.backends.cuda.matmul.allow_tf32 = flags.precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = flags.precision == "tf32"
+    torch.backends.cudnn.benchmark = not flags.no_benchmark
+
+    preparing = time.time()
+    pictures = Pictures(flags)
+    preparing = time.time() - preparing
+
+    training = Training(flags)
+    training.model.train()
+    step = training.step
+    if training.graphed:
+        zero_grad = lambda: training.optimizer.zero_grad(set_to_none=True)  # noqa: E731
+        step = Recorded(pictures.next(), zero_grad, training.work)
+    step(pictures.next())
+    synchronize(flags)
+    first_step = time.time() - began - preparing
+
+    most_reserved = 0
+    if flags.device == "cuda":
+        for _ in range(3):
+            step(pictures.next())
+        synchronize(flags)
+        most_reserved = torch.cuda.max_memory_reserved()
+        # What the search for algorithms took, and training does not need, is not held against it.
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    trained = rates(flags, pictures, step)
+    record = {
+        "way": flags.way,
+        "network": flags.network,
+        "precision": flags.precision,
+        "batch": flags.batch,
+        "rounds": flags.rounds,
+        "steps": flags.steps,
+        **spread("images_per_second", trained),
+        "loss": float(step(pictures.next())),
+        "seconds_to_first_step": first_step,
+    }
+    if flags.device == "cuda":
+        record |= {
+            "max_memory_allocated": torch.cuda.max_memory_allocated(),
+            "max_memory_reserved": torch.cuda.max_memory_reserved(),
+            "max_memory_reserved_at_the_start": most_reserved,
+            "process_device_bytes": process_device_bytes(),
+        }
+    if not flags.no_evaluate:
+        training.model.eval()
+        evaluate = training.evaluate
+        if training.graphed:
+            judge = torch.no_grad()(training.judge)
+            evaluate = Recorded(pictures.next(), lambda: None, judge)
+        record |= spread("evaluate_images_per_second", rates(flags, pictures, evaluate))
+    record |= {
+        "device": torch.cuda.get_device_name(0) if flags.device == "cuda" else flags.device,
+        "driver": nvml.driver_version(),
+        "torch": torch.__version__,
+        "cuda_runtime": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+    }
+    print(json.dumps(record))
+
+
+main()

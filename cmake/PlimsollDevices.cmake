@@ -1,0 +1,17 @@
+# plimsoll_use_devices(<target>): builds a program for the devices there are. Its sources write
+# `#include PLIMSOLL_DEVICES` and find `plimsoll::Devices`. With CUDA they are compiled by nvcc, whatever their suffix.
+function(plimsoll_use_devices target)
+  if(TARGET plimsoll::cuda AND CMAKE_CUDA_COMPILER)
+    get_target_property(sources ${target} SOURCES)
+    foreach(source IN LISTS sources)
+      if(source MATCHES "[.](cpp|cc|cxx)$")
+        set_source_files_properties(${source} PROPERTIES LANGUAGE CUDA)
+      endif()
+    endforeach()
+    target_link_libraries(${target} PRIVATE plimsoll::cuda)
+    target_compile_definitions(${target} PRIVATE "PLIMSOLL_DEVICES=<plimsoll/devices.cuh>")
+  else()
+    target_link_libraries(${target} PRIVATE plimsoll::plimsoll)
+    target_compile_definitions(${target} PRIVATE "PLIMSOLL_DEVICES=<plimsoll/devices.hpp>")
+  endif()
+endfunction()

@@ -1,0 +1,47 @@
+#pragma once
+/// \file
+/// How a GPU computes under a precision.
+
+#include <plimsoll/device/cuda/cuda.cuh>
+
+#include <concepts>
+#include <type_traits>
+
+namespace plimsoll::inline PLIMSOLL_ABI {
+
+namespace detail {
+
+template <class T>
+concept cuda_storage = std::same_as<T, float> || std::same_as<T, half> || std::same_as<T, bfloat16>;
+
+/// Activations as they are stored; sums are of float32.
+template <class Precision>
+struct CudaArithmetic {
+    using Storage = typename Precision::Storage;
+    static_assert(cuda_storage<Storage>,
+                  "plimsoll: the Cuda device stores activations as float, half or bfloat16: use a Precision "
+                  "with one of them as its Storage");
+    static constexpr bool tf32 = std::same_as<typename Precision::Compute, tfloat32>;
+};
+
+template <class T>
+inline constexpr cudaDataType_t cublas_type = std::same_as<T, half>       ? CUDA_R_16F
+                                              : std::same_as<T, bfloat16> ? CUDA_R_16BF
+                                                                          : CUDA_R_32F;
+template <class T>
+inline constexpr cudnnDataType_t cudnn_type = std::same_as<T, half>       ? CUDNN_DATA_HALF
+                                              : std::same_as<T, bfloat16> ? CUDNN_DATA_BFLOAT16
+                                                                          : CUDNN_DATA_FLOAT;
+
+/// \throws device_error if the GPU has no arithmetic for what is stored.
+template <class T>
+void require_arithmetic(const Cuda& device) {
+    const cudaDeviceProp& gpu = device.properties();
+    if (std::same_as<T, bfloat16> && gpu.major < 8)
+        throw device_error(text("BFloat16 needs a GPU of compute capability 8.0 or newer; ", gpu.name,
+                                " has ", gpu.major, ".", gpu.minor, ": use Half"));
+}
+
+} // namespace detail
+
+} // namespace plimsoll::inline PLIMSOLL_ABI

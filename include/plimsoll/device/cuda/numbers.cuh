@@ -1,0 +1,64 @@
+#pragma once
+/// \file
+/// How device code finds and moves stored numbers: 16 bytes at a time.
+
+#include <plimsoll/device/cuda/convert.cuh>
+
+#include <cstdint>
+#include <type_traits>
+
+namespace plimsoll::inline PLIMSOLL_ABI {
+
+namespace detail {
+
+/// `Width` elements that are loaded and stored at once.
+template <class T, int Width>
+struct alignas(sizeof(T) * Width) Pack {
+    T values[Width];
+};
+
+/// Elements of T in 16 bytes.
+template <class T>
+inline constexpr int wide = 16 / static_cast<int>(sizeof(T));
+
+inline bool is_aligned(const void* pointer, std::int64_t bytes) {
+    return reinterpret_cast<std::uintptr_t>(pointer) % static_cast<std::uintptr_t>(bytes) == 0;
+}
+
+/// f(width), an integral constant: elements in 16 bytes where they may be moved so, else one.
+template <class T, class F>
+void for_width(bool packs, F f) {
+    if (packs)
+        f(std::integral_constant<int, wide<T>>{});
+    else
+        f(std::integral_constant<int, 1>{});
+}
+
+/// i = quotient * divisor + remainder, in 32 bits where that is enough: 64-bit division is slow on a GPU.
+struct Quotient {
+    std::int64_t quotient;
+    int remainder;
+};
+__device__ inline Quotient divide(std::int64_t i, int divisor) {
+    if (i >> 31 == 0) {
+        const std::uint32_t quotient = static_cast<std::uint32_t>(i) / static_cast<std::uint32_t>(divisor);
+        return {quotient, static_cast<int>(static_cast<std::uint32_t>(i) - quotient * divisor)};
+    }
+    return {i / divisor, static_cast<int>(i % divisor)};
+}
+
+/// A value of the batch, element by element from (n, y, x, c).
+struct Place {
+    std::int64_t image;
+    int y, x, channel;
+};
+/// \param i counts groups of `width` channels, channels last
+__device__ inline Place place_of(std::int64_t i, int height, int width_of_picture, int groups, int width) {
+    const Quotient channel = divide(i, groups), x = divide(channel.quotient, width_of_picture),
+                   y = divide(x.quotient, height);
+    return {y.quotient, y.remainder, x.remainder, channel.remainder * width};
+}
+
+} // namespace detail
+
+} // namespace plimsoll::inline PLIMSOLL_ABI

@@ -1,0 +1,64 @@
+#pragma once
+/// \file
+/// Devices by name, for programs that choose one when they run.
+
+#include <plimsoll/core/error.hpp>
+#include <plimsoll/device/device.hpp>
+
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+namespace plimsoll::inline PLIMSOLL_ABI {
+
+/// The devices that a program has been built for, the preferred one last. `<plimsoll/devices.hpp>` and
+/// `<plimsoll/devices.cuh>` name theirs `Devices`; CMake's `plimsoll_use_devices(target)` chooses between the
+/// two.
+template <class... Device>
+struct DeviceList {
+    /// Calls f(std::type_identity<D>{}) with the device of that name, "host" or "cuda"; "auto" is the last
+    /// one of which the machine has any. \throws argument_error naming the devices there are.
+    template <class F>
+    static auto with(std::string_view name, F f) {
+        const std::string wanted(name == "auto" ? available() : name);
+        return choose<F, Device...>(wanted, f);
+    }
+
+    /// "host", or "host, cuda".
+    static std::string names() {
+        std::string all;
+        ((all += text(all.empty() ? "" : ", ", lower(Device::name))), ...);
+        return all;
+    }
+
+  private:
+    static std::string lower(std::string_view name) {
+        std::string out(name);
+        for (char& c : out)
+            if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+        return out;
+    }
+    template <class D>
+    static bool is_there() {
+        if constexpr (requires { D::is_available(); })
+            return D::is_available();
+        else
+            return true;
+    }
+    static std::string available() {
+        std::string last;
+        ((is_there<Device>() ? void(last = lower(Device::name)) : void()), ...);
+        return last;
+    }
+    template <class F, class First, class... Rest>
+    static auto choose(const std::string& name, F& f) {
+        if (lower(First::name) == name) return f(std::type_identity<First>{});
+        if constexpr (sizeof...(Rest) > 0)
+            return choose<F, Rest...>(name, f);
+        else
+            throw argument_error(text("this program was not built for a device \"", name, "\": it has ",
+                                      names(), " and auto"));
+    }
+};
+
+} // namespace plimsoll::inline PLIMSOLL_ABI

@@ -1,0 +1,87 @@
+#pragma once
+/// \file
+/// Samples on their way from a source to the device.
+
+#include <plimsoll/device/batch_ring.hpp>
+#include <plimsoll/source/prefetch.hpp>
+
+#include <exception>
+#include <functional>
+#include <utility>
+#include <vector>
+
+namespace plimsoll::inline PLIMSOLL_ABI {
+
+/// Reads a source's samples into the batch ring, ahead where the ring has room for it, and sends them to the
+/// device: where that takes time, the next while the device works on the last.
+template <class Source, class Device>
+class Feed {
+  public:
+    using Pixel = typename Source::Pixel;
+    /// Looks at samples and labels that were read; may write labels, and throws what is wrong with them.
+    using Check = std::function<void(std::span<const std::uint64_t> samples, std::span<Label> labels)>;
+
+    /// \param source and ring must outlive this.
+    Feed(const Source& source, BatchRing<Device>& ring, typename Prefetch<Source>::Plan samples, Check check)
+        : ring_(ring),
+          check_(std::move(check)),
+          reading_(source, slots_of(source, ring), ring.size() > 1 ? std::max(reader_threads(source), 1) : 0,
+                   std::move(samples)) {}
+
+    /// The slot with the next samples, on its way to the device. \throws what reading or checking threw.
+    int next() {
+        if (!ahead_) fetch();
+        ahead_ = false;
+        if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+        return slot_;
+    }
+
+    /// Sends the samples after these, where that can be done while the device works on these.
+    void look_ahead() {
+        if (host_addressable<Device> || ahead_ || ring_.size() < 2) return;
+        fetch();
+        ahead_ = true;
+    }
+
+    /// Seconds that callers have waited for the source.
+    [[nodiscard]] double waited_seconds() const { return reading_.waited_seconds(); }
+
+  private:
+    static std::vector<typename Prefetch<Source>::Slot> slots_of(const Source& source,
+                                                                 const BatchRing<Device>& ring) {
+        std::vector<typename Prefetch<Source>::Slot> slots;
+        for (int number = 0; number < ring.size(); ++number) {
+            const RingSlot room = ring.host(number);
+            const auto images = static_cast<std::size_t>(room.images);
+            const auto pixels = static_cast<std::size_t>(source.shape().size());
+            slots.push_back({std::span(reinterpret_cast<Pixel*>(room.pixels), images * pixels),
+                             std::span(room.labels, images)});
+        }
+        return slots;
+    }
+    /// What the device refuses is thrown at once, what is wrong with samples in their turn.
+    void fetch() {
+        if (slot_ >= 0) ring_.wait_sent(slot_); // reading lets others fill it anew
+        int images = 0;
+        try {
+            const auto filled = reading_.next();
+            if (filled.samples.empty()) return; // after the last
+            slot_ = filled.slot;
+            check_(filled.samples, filled.labels);
+            images = static_cast<int>(filled.samples.size());
+        } catch (...) {
+            error_ = std::current_exception();
+            return;
+        }
+        ring_.send(slot_, images);
+    }
+
+    BatchRing<Device>& ring_;
+    Check check_;
+    Prefetch<Source> reading_;
+    int slot_ = -1;      ///< fetched last
+    bool ahead_ = false; ///< and not handed out yet
+    std::exception_ptr error_;
+};
+
+} // namespace plimsoll::inline PLIMSOLL_ABI

@@ -1,0 +1,261 @@
+// What the Cuda device asks of CUDA, cuDNN and cuBLASLt, and what it does when they refuse: against a
+// stand-in for them that records, and computes nothing. No number that is trained here means anything.
+#include "stand_in.hpp"
+#include "support.hpp"
+
+#include <plimsoll/cuda.cuh>
+
+#include <algorithm>
+#include <numeric>
+
+using namespace plimsoll;
+namespace stand_in = plimsoll_test::stand_in;
+
+namespace {
+
+using Net =
+    Sequential<Image<10, 9, 3>, Conv2d<8, 3>, BatchNorm, Relu, MaxPool<2>, Flatten, Dropout<0.5_p>, Dense<3>>;
+using Small = Sequential<Image<6, 6, 1>, Conv2d<4, 3>, Relu, Flatten, Dense<1>>;
+
+/// A machine that CUB launches kernels on: it looks at what they were compiled for.
+stand_in::Options machine(stand_in::Options options) {
+    options.compiled_for = PLIMSOLL_TEST_ARCHITECTURE;
+    return options;
+}
+stand_in::Options two_gpus() {
+    stand_in::Options options;
+    options.devices = 2;
+    return machine(options);
+}
+/// A fresh one. CUB remembers how many GPUs there were when it was first asked: two.
+void reset() { stand_in::reset(two_gpus()); }
+
+template <class Model>
+InMemory<u8> pictures(int count) {
+    std::vector<u8> images(static_cast<std::size_t>(Model::input.size() * count));
+    std::iota(images.begin(), images.end(), u8{0});
+    std::vector<Label> labels(static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<Label>(i % 2);
+    return InMemory<u8>(images, Model::input, labels);
+}
+
+/// Requires that nothing is left alive and nothing was done that may not be done.
+void check_clean() {
+    CHECK(stand_in::alive() == "");
+    for (const std::string& violation : stand_in::violations()) FAIL_CHECK(violation);
+}
+
+template <class Model, class Precision>
+using Job = Trainer<Model, InMemory<u8>, Precision, Cuda>;
+
+int launches_of(const std::string& kernel) {
+    int count = 0;
+    for (const stand_in::Record& call : stand_in::calls())
+        count += call.kernel.find(kernel) != std::string::npos ? 1 : 0;
+    return count;
+}
+
+} // namespace
+
+TEST_CASE_TEMPLATE("one device allocation, made at construction, of the plan's bytes", Precision, Float,
+                   Half) {
+    reset();
+    const InMemory<u8> train = pictures<Net>(23), validation = pictures<Net>(7);
+    {
+        Job<Net, Precision> job(train, {.batch = 6, .budget = 32_MiB});
+        CHECK(stand_in::count("cudaMalloc") == 1);
+        CHECK(stand_in::device_bytes() == job.peak().count);
+        CHECK(stand_in::count("cudaHostAlloc") == 1);
+        const std::int64_t pinned = stand_in::pinned_bytes();
+        const std::vector<OutsideBytes> outside = job.plan().outside;
+        CHECK(std::any_of(outside.begin(), outside.end(),
+                          [&](const OutsideBytes& each) { return each.bytes == pinned; }));
+
+        static_cast<void>(job.fit({.epochs = 3, .progress = false}, validation));
+        static_cast<void>(job.evaluate(validation));
+        static_cast<void>(job.predict(validation));
+        CHECK(stand_in::count("cudaMalloc") == 1);
+        CHECK(stand_in::count("cudaHostAlloc") == 1);
+        CHECK(stand_in::peak_device_bytes() == job.peak().count);
+    }
+    check_clean();
+}
+
+TEST_CASE("passes are recorded and repeated; the optimizer is one launch; pixels come from pinned memory") {
+    reset();
+    const InMemory<u8> train = pictures<Net>(24);
+    {
+        Job<Net, Float> job(train, {.batch = 6, .budget = 32_MiB});
+        const int recorded = stand_in::count("cudaGraphInstantiate"),
+                  repeated = stand_in::count("cudaGraphLaunch");
+        const int updates = launches_of("Update");
+        const std::size_t before = stand_in::calls().size();
+        static_cast<void>(job.fit({.epochs = 2, .progress = false}));
+        CHECK(stand_in::count("cudaGraphInstantiate") == recorded); // all were known from construction
+        CHECK(stand_in::count("cudaGraphLaunch") == repeated + 8);
+        CHECK(launches_of("Update") == updates + 8);
+        const void* copies = nullptr;
+        const void* work = nullptr;
+        int sent = 0;
+        for (std::size_t i = before; i < stand_in::calls().size(); ++i) {
+            const stand_in::Record& call = stand_in::calls()[i];
+            if (call.name == "cudaGraphLaunch") work = call.stream;
+            if (call.name != "cudaMemcpyAsync" || call.direction != stand_in::Direction::host_to_device)
+                continue;
+            CHECK(!call.pageable);
+            copies = call.stream;
+            ++sent;
+        }
+        CHECK(sent == 2 * 8); // pixels and labels of each batch
+        CHECK(copies != nullptr);
+        CHECK(copies != work);
+    }
+    check_clean();
+}
+
+TEST_CASE("the next batch is sent before the host waits for this one") {
+    reset();
+    const InMemory<u8> train = pictures<Net>(24);
+    Job<Net, Float> job(train, {.batch = 6, .budget = 32_MiB});
+    const std::size_t before = stand_in::calls().size();
+    static_cast<void>(job.fit({.progress = false}));
+    std::string order; // p: pixels sent, g: a pass begun, w: waited for
+    for (std::size_t i = before; i < stand_in::calls().size(); ++i) {
+        const stand_in::Record& call = stand_in::calls()[i];
+        if (call.name == "cudaGraphLaunch") order += 'g';
+        if (call.name == "cudaMemcpyAsync" && call.bytes == 6 * Net::input.size()) order += 'p';
+        if (call.name == "cudaStreamSynchronize" && order.back() != 'w') order += 'w';
+    }
+    CHECK(order == "pgpwgpwgpwgw");
+}
+
+TEST_CASE(
+    "whichever call fails is told with its name and place, nothing is called after it, all is given back") {
+    int calls = 0; // but for those of destructors
+    const auto work = [&] {
+        const InMemory<u8> train = pictures<Small>(5);
+        Job<Small, Half> job(train, {.batch = 3, .budget = 32_MiB});
+        static_cast<void>(job.fit({.progress = false}, train));
+        calls = stand_in::counted_calls();
+    };
+    reset();
+    work();
+    MESSAGE(calls << " calls of a job's life fail in turn");
+    for (int nth = 1; nth <= calls; ++nth) {
+        reset();
+        stand_in::fail_call(nth);
+        CAPTURE(nth);
+        std::string said;
+        try {
+            work();
+            FAIL_CHECK("nothing was thrown");
+        } catch (const device_error& failed) {
+            said = failed.what();
+        }
+        const bool names_call =
+            said.find(" failed") != std::string::npos && said.find(".cuh:") != std::string::npos;
+        const bool names_bytes =
+            said.find(" B (") != std::string::npos && said.find("to give") != std::string::npos;
+        if (!names_call && !names_bytes) FAIL_CHECK(said);
+        for (const std::string& call : stand_in::continued()) FAIL_CHECK(call << " after: " << said);
+        check_clean();
+    }
+}
+
+TEST_CASE("what fails in the GPU's own time is told with the step") {
+    reset();
+    const InMemory<u8> train = pictures<Small>(9);
+    Job<Small, Float> job(train, {.batch = 3, .budget = 32_MiB});
+    stand_in::fail_named("cudaStreamSynchronize", 3);
+    const std::string said = support::message_of<device_error>([&] { job.fit({.progress = false}); });
+    CHECK(support::contains(said, "(by step 3)"));
+}
+
+TEST_CASE("engines are chosen by what they promise") {
+    enum : int { tensor_core = 0, down_converts = 1, reduced = 2, varies = 4, winograd = 5 };
+    const auto chosen = [](auto precision, std::vector<stand_in::Engine> engines) {
+        stand_in::Options options = two_gpus();
+        options.engines = std::move(engines);
+        stand_in::reset(options);
+        const InMemory<u8> train = pictures<Small>(5);
+        Job<Small, decltype(precision)> job(train, {.batch = 3, .budget = 32_MiB});
+        return job.plan().choices.at(0);
+    };
+    const std::vector<stand_in::Engine> engines{
+        {.global_index = 1, .numerical_notes = {varies}},
+        {.global_index = 2, .workspace = std::int64_t{1} << 30},
+        {.global_index = 3, .supported = false},
+        {.global_index = 4, .behavior_notes = {0}}, // compiles
+        {.global_index = 5, .numerical_notes = {tensor_core, reduced}},
+        {.global_index = 6, .numerical_notes = {tensor_core}},
+        {.global_index = 7, .numerical_notes = {winograd}},
+        {.global_index = 8, .numerical_notes = {down_converts}},
+        {.global_index = 9, .workspace = 512}};
+    CHECK(support::contains(chosen(Float{}, engines), "forward 9 (512 B)"));
+    CHECK(support::contains(chosen(TF32{}, engines), "forward 6 (0 B)"));
+    CHECK(support::contains(chosen(Half{}, engines), "forward 6 (0 B)"));
+    CHECK(
+        support::contains(chosen(Float{}, {{.global_index = 4, .behavior_notes = {0}}}), "forward 4 (0 B)"));
+
+    const std::string too_large = support::message_of<device_error>([&] {
+        static_cast<void>(
+            chosen(Float{}, {{.workspace = std::int64_t{1} << 30}, {.workspace = 999'999'999}}));
+    });
+    CHECK(support::contains(too_large, "Conv2d 6x6x1 to 4x4x4, kernel 3, 2 images"));
+    CHECK(support::contains(too_large, "the least it asks for is 999999999 B"));
+    const std::string varying = support::message_of<device_error>(
+        [&] { static_cast<void>(chosen(Half{}, {{.numerical_notes = {varies}}})); });
+    CHECK(support::contains(varying, "repeats its results"));
+    check_clean();
+}
+
+TEST_CASE("machines that will not do are refused in a sentence") {
+    const InMemory<u8> train = pictures<Small>(5);
+    const Settings settings{.batch = 3, .budget = 32_MiB};
+    const auto refusal = [&](auto precision, const stand_in::Options& options, Settings wanted) {
+        stand_in::reset(machine(options));
+        std::string said;
+        try {
+            Job<Small, decltype(precision)> job(train, wanted);
+            FAIL_CHECK("nothing was thrown");
+        } catch (const error& refused) {
+            said = refused.what();
+        }
+        check_clean();
+        return said;
+    };
+    CHECK(support::contains(refusal(Float{}, {.devices = 0}, settings), "there is no NVIDIA GPU here"));
+    CHECK(support::contains(refusal(Float{}, {.old_driver = true}, settings), "update the driver"));
+    Settings second = settings;
+    second.ordinal = 2;
+    CHECK(support::contains(refusal(Float{}, {.devices = 2}, second), ".ordinal = 2: there are 2 GPUs"));
+    CHECK(support::contains(refusal(Float{}, {}, second), ".ordinal = 2: there is 1 GPU,"));
+    CHECK(support::contains(
+        refusal(BFloat16{}, {.compute_major = 7, .compute_minor = 5}, settings),
+        "BFloat16 needs a GPU of compute capability 8.0 or newer; Stand-in has 7.5: use Half"));
+    const std::string full =
+        refusal(Float{}, {.memory = std::int64_t{1} << 30, .taken_by_others = (std::int64_t{1} << 30) - 4096},
+                settings);
+    CHECK(support::contains(full, "has only 4096 B"));
+
+    reset();
+    stand_in::fail_named("cudaMalloc", 1, 2); // cudaErrorMemoryAllocation: another process was faster
+    const std::string taken =
+        support::message_of<device_error>([&] { Job<Small, Float> job(train, settings); });
+    CHECK(support::contains(taken, "the GPU has no"));
+    CHECK(support::contains(taken, "another process took them"));
+    check_clean();
+}
+
+TEST_CASE("two jobs on two GPUs each keep to theirs") {
+    reset();
+    const InMemory<u8> train = pictures<Small>(5);
+    {
+        Job<Small, Float> first(train, {.batch = 3, .budget = 32_MiB});
+        Job<Small, Half> second(train, {.batch = 3, .budget = 32_MiB, .ordinal = 1});
+        static_cast<void>(first.fit({.progress = false}));
+        static_cast<void>(second.fit({.progress = false}));
+        static_cast<void>(first.evaluate(train));
+    }
+    check_clean();
+}

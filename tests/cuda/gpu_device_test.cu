@@ -1,0 +1,2 @@
+// Jobs on a GPU.
+#include "device_test.cpp"

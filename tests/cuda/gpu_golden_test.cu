@@ -1,0 +1,2 @@
+// Trajectories by PyTorch in float64, followed by a GPU.
+#include "../golden_test.cpp"

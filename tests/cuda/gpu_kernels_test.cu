@@ -1,0 +1,2 @@
+// Kernels on a GPU.
+#include "kernels_device_test.cpp"
