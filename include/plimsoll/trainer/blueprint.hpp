@@ -3,6 +3,7 @@
 /// From types and settings to a plan: what a job's words mean in bytes.
 
 #include <plimsoll/core/error.hpp>
+#include <plimsoll/device/device.hpp>
 #include <plimsoll/device/kernel.hpp>
 #include <plimsoll/model/loss.hpp>
 #include <plimsoll/model/precision.hpp>
