@@ -556,18 +556,20 @@ std::size_t size_of(cudnnBackendAttributeType_t type) {
     }
 }
 
-cudaStream_t cudnn_stream = nullptr;
+struct CudnnHandle {
+    cudaStream_t stream = nullptr;
+};
 
 } // namespace
 
 cudnnStatus_t cudnnCreate(cudnnHandle_t* out) {
-    return *out = reinterpret_cast<cudnnHandle_t>(new int), CUDNN_STATUS_SUCCESS;
+    return *out = reinterpret_cast<cudnnHandle_t>(new CudnnHandle), CUDNN_STATUS_SUCCESS;
 }
 cudnnStatus_t cudnnDestroy(cudnnHandle_t handle) {
-    return delete reinterpret_cast<int*>(handle), CUDNN_STATUS_SUCCESS;
+    return delete reinterpret_cast<CudnnHandle*>(handle), CUDNN_STATUS_SUCCESS;
 }
-cudnnStatus_t cudnnSetStream(cudnnHandle_t, cudaStream_t stream) {
-    return cudnn_stream = stream, CUDNN_STATUS_SUCCESS; // of the last job alone
+cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream) {
+    return reinterpret_cast<CudnnHandle*>(handle)->stream = stream, CUDNN_STATUS_SUCCESS;
 }
 const char* cudnnGetErrorString(cudnnStatus_t) { return "an error"; }
 void cudnnGetLastErrorString(char* message, std::size_t) { *message = '\0'; }
@@ -640,7 +642,7 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const descriptor
     }
     return CUDNN_STATUS_SUCCESS;
 }
-cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t plan,
+cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan,
                                   cudnnBackendDescriptor_t pack) {
     const auto &planned = *static_cast<Descriptor*>(plan), &given = *static_cast<Descriptor*>(pack);
     const Convolved& convolved = *planned.convolved;
@@ -654,9 +656,10 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t plan,
         check_range(operands.at(tensor->id), tensor->size() * size_of(tensor->type),
                     "a tensor reaches beyond its memory");
     check_range(workspace, workspace_bytes, "workspace reaches beyond its memory");
-    emulation::enqueue(cudnn_stream, [convolved, operands, workspace, workspace_bytes] {
-        std::memset(workspace, 0xff, static_cast<std::size_t>(workspace_bytes));
-        convolve(convolved, operands);
-    });
+    emulation::enqueue(reinterpret_cast<CudnnHandle*>(handle)->stream,
+                       [convolved, operands, workspace, workspace_bytes] {
+                           std::memset(workspace, 0xff, static_cast<std::size_t>(workspace_bytes));
+                           convolve(convolved, operands);
+                       });
     return CUDNN_STATUS_SUCCESS;
 }
