@@ -1,5 +1,5 @@
-// The unit that nvcc compiles; it links with units of the host compiler. It needs no GPU to run: without one the Cuda
-// device says so in a sentence.
+// The unit that nvcc compiles; it links with units of the host compiler. It needs no GPU to run: without one
+// the Cuda device says so in a sentence.
 #include <plimsoll/cuda.cuh>
 
 #include "link_train.hpp"

@@ -60,6 +60,9 @@ used_before = nvml.used_bytes()
 import torch  # noqa: E402 (may take device memory)
 from torch import nn  # noqa: E402
 
+sys.dont_write_bytecode = True
+import torch_networks  # noqa: E402 (beside this file)
+
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -75,47 +78,6 @@ def arguments():
                         help="leave cuDNN's heuristics alone; else it tries its algorithms in the first step")
     parser.add_argument("--device", default="cuda", help="cpu tries the script where there is no GPU")
     return parser.parse_args()
-
-
-class Residual(nn.Module):
-    def __init__(self, body, skip=None):
-        super().__init__()
-        self.body, self.skip = body, skip
-
-    def forward(self, x):
-        return self.body(x) + (x if self.skip is None else self.skip(x))
-
-
-def guide():
-    """workload::Guide: (N, 3, 150, 150) to (N, 1)."""
-    layers, channels = [], 3
-    for filters in (32, 64, 128, 128):
-        layers += [nn.Conv2d(channels, filters, 3), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
-        channels = filters
-    layers += [nn.Flatten(), nn.Dropout(0.5), nn.Linear(7 * 7 * 128, 512), nn.ReLU(inplace=True), nn.Linear(512, 1)]
-    return nn.Sequential(*layers)
-
-
-def convolution(channels, filters, size, stride):
-    return [nn.Conv2d(channels, filters, size, stride, size // 2, bias=False), nn.BatchNorm2d(filters)]
-
-
-def block(channels, filters):
-    stride = 1 if channels == filters else 2
-    body = nn.Sequential(
-        *convolution(channels, filters, 3, stride), nn.ReLU(inplace=True), *convolution(filters, filters, 3, 1)
-    )
-    skip = None if stride == 1 else nn.Sequential(*convolution(channels, filters, 1, stride))
-    return [Residual(body, skip), nn.ReLU(inplace=True)]
-
-
-def resnet18():
-    """workload::ResNet18: (N, 3, 32, 32) to (N, 10)."""
-    layers, channels = [*convolution(3, 64, 3, 1), nn.ReLU(inplace=True)], 64
-    for filters in (64, 128, 256, 512):
-        layers += block(channels, filters) + block(filters, filters)
-        channels = filters
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
 
 
 class Pictures:
@@ -143,7 +105,7 @@ class Training:
     def __init__(self, flags):
         self.flags, self.device = flags, flags.device
         self.graphed = flags.way == "graph"
-        model = guide() if flags.network == "guide" else resnet18()
+        model = torch_networks.guide() if flags.network == "guide" else torch_networks.resnet18()
         self.model = model.to(self.device, memory_format=torch.channels_last)
         self.criterion = nn.BCEWithLogitsLoss() if flags.network == "guide" else nn.CrossEntropyLoss()
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3, fused=True, capturable=self.graphed)

@@ -23,54 +23,14 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 import torch  # noqa: E402 (reads the environment)
 from torch import nn  # noqa: E402
 
+import torch_networks  # noqa: E402 (beside this file)
+
 torch.set_num_threads(flags.threads)
-
-
-class Residual(nn.Module):
-    def __init__(self, body, skip=None):
-        super().__init__()
-        self.body, self.skip = body, skip
-
-    def forward(self, x):
-        return self.body(x) + (x if self.skip is None else self.skip(x))
-
-
-def guide(dropout):
-    """workload::Guide: (N, 3, 150, 150) to (N, 1)."""
-    layers, channels = [], 3
-    for filters in (32, 64, 128, 128):
-        layers += [nn.Conv2d(channels, filters, 3), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
-        channels = filters
-    layers += [nn.Flatten(), nn.Dropout(0.5 if dropout else 0.0)]
-    return nn.Sequential(*layers, nn.Linear(7 * 7 * 128, 512), nn.ReLU(inplace=True), nn.Linear(512, 1))
-
-
-def convolution(channels, filters, size, stride):
-    return [nn.Conv2d(channels, filters, size, stride, size // 2, bias=False), nn.BatchNorm2d(filters)]
-
-
-def block(channels, filters):
-    stride = 1 if channels == filters else 2
-    body = nn.Sequential(
-        *convolution(channels, filters, 3, stride), nn.ReLU(inplace=True), *convolution(filters, filters, 3, 1)
-    )
-    skip = None if stride == 1 else nn.Sequential(*convolution(channels, filters, 1, stride))
-    return [Residual(body, skip), nn.ReLU(inplace=True)]
-
-
-def resnet18(_dropout):
-    """workload::ResNet18: (N, 3, 32, 32) to (N, 10)."""
-    layers, channels = [*convolution(3, 64, 3, 1), nn.ReLU(inplace=True)], 64
-    for filters in (64, 128, 256, 512):
-        layers += block(channels, filters) + block(filters, filters)
-        channels = filters
-    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())  # one place, as GlobalAveragePool is
-    return nn.Sequential(*layers, pool, nn.Linear(512, 10))
 
 
 class Training:
     def __init__(self, dropout, rate=1e-3):
-        model = {"guide": guide, "resnet18": resnet18}[flags.network](dropout)
+        model = torch_networks.guide(dropout) if flags.network == "guide" else torch_networks.resnet18()
         if flags.weights:
             tensors = {name: torch.tensor(value) for name, value in protocol.read_safetensors(flags.weights).items()}
             found = model.load_state_dict(tensors, strict=False)

@@ -62,7 +62,6 @@ class Executor {
     /// One pass: forward, and when training backward. \throws what kernels throw.
     void run(const MicroBatch& batch) {
         const bool pack = !packed_;
-        packed_ = true;
         const auto stages = [&] {
             if (pack) for_stages(batch, [](Phase phase, const Stage&) { return phase == Phase::pack; });
             for_stages(batch, [&](Phase phase, const Stage& stage) {
@@ -75,6 +74,7 @@ class Executor {
                          pass_state(), PassState{batch.step, batch.first, batch.batch}, stages);
         else
             stages();
+        packed_ = true; // not where something was thrown
     }
 
     /// The optimizer's step after all passes of a batch: one pass over all trainable parameters, then what

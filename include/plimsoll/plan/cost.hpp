@@ -78,7 +78,7 @@ struct Work {
     [[nodiscard]] constexpr double seconds(const Cut& cut, int batch, const Speeds& speeds) const {
         const double passes = (batch + cut.micro_batch - 1) / cut.micro_batch;
         const double images = (cut.micro_batch + cut.lanes - 1) / cut.lanes; // a lane's
-        const double least_calls = calls / images; // a lane's images in one slice
+        const double least_calls = calls / images;                           // a lane's images in one slice
         const double sliced = cut.slice_bytes > 0 ? sliced_calls : calls;
         const double begin = (sliced > least_calls ? sliced : least_calls) * speeds.call;
         const double whole = whole_flops * cut.micro_batch / speeds.flops;
