@@ -30,6 +30,18 @@ struct PoolShape {
     __device__ std::int64_t output(std::int64_t n, int y, int x, int c) const {
         return ((n * output_height + y) * output_width + x) * channels + c;
     }
+    /// f(tap, element of the input) for what of an output's window lies in the picture.
+    template <class F>
+    __device__ void for_taps(const Place& at, F f) const {
+        for (int ky = 0; ky < kernel; ++ky) {
+            const int iy = at.y * stride - padding + ky;
+            if (iy < 0 || iy >= height) continue;
+            for (int kx = 0; kx < kernel; ++kx) {
+                const int ix = at.x * stride - padding + kx;
+                if (ix >= 0 && ix < width) f(ky * kernel + kx, input(at.image, iy, ix, at.channel));
+            }
+        }
+    }
     /// Outputs whose windows hold an input's row or column: [first, last].
     __device__ int first_window(int at) const {
         const int from = at + padding - kernel + 1;
@@ -53,25 +65,18 @@ struct MaxPoolForward {
         Pack<std::uint8_t, Width> position{};
         float largest[Width] = {};
         bool found = false;
-        for (int ky = 0; ky < shape.kernel; ++ky) {
-            const int iy = at.y * shape.stride - shape.padding + ky;
-            if (iy < 0 || iy >= shape.height) continue;
-            for (int kx = 0; kx < shape.kernel; ++kx) {
-                const int ix = at.x * shape.stride - shape.padding + kx;
-                if (ix < 0 || ix >= shape.width) continue;
-                const auto candidate =
-                    *reinterpret_cast<const Pack<T, Width>*>(x + shape.input(at.image, iy, ix, at.channel));
+        shape.for_taps(at, [&](int tap, std::int64_t from) {
+            const auto candidate = *reinterpret_cast<const Pack<T, Width>*>(x + from);
 #pragma unroll
-                for (int k = 0; k < Width; ++k) {
-                    const float value = loaded(candidate.values[k]);
-                    if (found && !(value > largest[k]) && !isnan(value)) continue; // the first of equals wins
-                    largest[k] = value;
-                    best.values[k] = candidate.values[k];
-                    position.values[k] = static_cast<std::uint8_t>(ky * shape.kernel + kx);
-                }
-                found = true;
+            for (int k = 0; k < Width; ++k) {
+                const float value = loaded(candidate.values[k]);
+                if (found && !(value > largest[k]) && !isnan(value)) continue; // the first of equals wins
+                largest[k] = value;
+                best.values[k] = candidate.values[k];
+                position.values[k] = static_cast<std::uint8_t>(tap);
             }
-        }
+            found = true;
+        });
         const std::int64_t to = shape.output(at.image, at.y, at.x, at.channel);
         *reinterpret_cast<Pack<T, Width>*>(y + to) = best;
         *reinterpret_cast<Pack<std::uint8_t, Width>*>(saved + to) = position;
@@ -86,18 +91,11 @@ struct AveragePoolForward {
     __device__ void operator()(std::int64_t i) const {
         const Place at = place_of(i, shape.output_height, shape.output_width, shape.channels / Width, Width);
         float sum[Width] = {};
-        for (int ky = 0; ky < shape.kernel; ++ky) {
-            const int iy = at.y * shape.stride - shape.padding + ky;
-            if (iy < 0 || iy >= shape.height) continue;
-            for (int kx = 0; kx < shape.kernel; ++kx) {
-                const int ix = at.x * shape.stride - shape.padding + kx;
-                if (ix < 0 || ix >= shape.width) continue;
-                const auto values =
-                    *reinterpret_cast<const Pack<T, Width>*>(x + shape.input(at.image, iy, ix, at.channel));
+        shape.for_taps(at, [&](int, std::int64_t from) {
+            const auto values = *reinterpret_cast<const Pack<T, Width>*>(x + from);
 #pragma unroll
-                for (int k = 0; k < Width; ++k) sum[k] += loaded(values.values[k]);
-            }
-        }
+            for (int k = 0; k < Width; ++k) sum[k] += loaded(values.values[k]);
+        });
         Pack<T, Width> mean;
 #pragma unroll
         for (int k = 0; k < Width; ++k)
