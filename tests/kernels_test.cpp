@@ -387,6 +387,34 @@ TEST_CASE("convolution, channels last") {
     convolution<Conv2d<64, 3, 1, 1>>({6, 5, 48});
 }
 
+#if PLIMSOLL_WITH_ONEDNN
+
+namespace {
+
+template <class Layer>
+void winograd(Shape in) {
+    Site site = channels_last<Layer>(in);
+    site.images = 1;
+    const WinogradConvolution<float> kernel(site, Team(1));
+    REQUIRE(static_cast<bool>(kernel));
+    check_kernel(maker<WinogradConvolution<float>>, maker<LoopConvolution<float>>, site);
+}
+
+} // namespace
+
+TEST_CASE("convolution by Winograd's algorithm") {
+    winograd<Conv2d<16, 3>>({3, 3, 16});
+    winograd<Conv2d<32, 3>>({9, 7, 16});
+    winograd<Conv2d<16, 3, 1, 1>>({5, 8, 48});
+    winograd<Conv2d<48, 3, 1, 1, no_bias>>({6, 11, 32});
+    winograd<Conv2d<16, 3, 1, 2>>({1, 4, 16});
+    winograd<Conv2d<64, 3, 1, 2>>({10, 13, 32});
+    winograd<Conv2d<80, 3>>({34, 21, 64}); // several blocks of tiles
+    winograd<Conv2d<256, 3, 1, 1, no_bias>>({8, 8, 256});
+}
+
+#endif
+
 TEST_CASE("convolution, blocked and channels first") {
     blocked<Conv2d<32, 3>>({7, 9, 3}, 1, 16);
     blocked<Conv2d<32, 3, 2, 1>>({8, 7, 16}, 16, 16);

@@ -94,6 +94,16 @@ Desc matrix(std::int64_t rows, std::int64_t columns, bool transposed = false) {
     return desc;
 }
 
+/// `count` dense matrices of T (rows, columns), one behind the other, stored by columns where `transposed`.
+template <class T = float>
+Desc matrices(std::int64_t count, std::int64_t rows, std::int64_t columns, bool transposed = false) {
+    const dnnl_dims_t dims = {count, rows, columns};
+    const dnnl_dims_t strides = {rows * columns, transposed ? 1 : columns, transposed ? rows : 1};
+    Desc desc;
+    check(desc.by_strides(3, dims, data_type<T>, strides), "memory descriptor by strides", "matrices");
+    return desc;
+}
+
 /// Attributes of every primitive here: workspace from the caller; with `add`, results are added to.
 inline Owned<dnnl_primitive_attr_t> attributes(const std::string& where, bool add = false) {
     dnnl_primitive_attr_t made = nullptr;
@@ -135,7 +145,7 @@ class Primitive {
             "convolution", where);
     }
 
-    /// product = left x right, or += with `add`; matrices as (rows, columns).
+    /// product = left x right, or += with `add`; matrices as (rows, columns), or as many of them each.
     static Primitive product(const Desc& left, const Desc& right, const Desc& product, bool add,
                              std::int64_t most_scratch, const std::string& where) {
         return make(

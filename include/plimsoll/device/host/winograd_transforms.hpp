@@ -1,0 +1,171 @@
+#pragma once
+/// \file
+/// The transforms of Winograd's F(2 x 2, 3 x 3) for convolutions (Lavin and Gray, "Fast Algorithms for
+/// Convolutional Neural Networks", CVPR 2016): 2 x 2 outputs of a window of 3 x 3 take 16 products instead of
+/// 36. Their constants are 1 and 1/2, so they lose no more than a few additions round.
+
+#include <plimsoll/core/storage.hpp>
+
+#include <cstdint>
+
+namespace plimsoll::inline PLIMSOLL_ABI::detail::winograd {
+
+inline constexpr int elements = 16; ///< of a transformed tile, 4 x 4
+inline constexpr int at_once = 16;  ///< channels that a transform takes at once
+
+struct Two {
+    float a, b;
+};
+struct Three {
+    float a, b, c;
+};
+struct Four {
+    float a, b, c, d;
+};
+
+/// Along one axis, of four inputs.
+constexpr Four of_input(float a, float b, float c, float d) { return {a - c, b + c, c - b, b - d}; }
+/// Along one axis, of a window's three weights.
+constexpr Four of_weights(float a, float b, float c) {
+    return {a, 0.5f * (a + c) + 0.5f * b, 0.5f * (a + c) - 0.5f * b, c};
+}
+/// Along one axis, to two outputs.
+constexpr Two to_outputs(float a, float b, float c, float d) { return {a + b + c, b - c - d}; }
+/// Adjoint of to_outputs.
+constexpr Four of_output_gradient(float a, float b) { return {a, a + b, a - b, -b}; }
+/// Adjoint of of_weights.
+constexpr Three to_weight_gradient(float a, float b, float c, float d) {
+    return {a + 0.5f * (b + c), 0.5f * (b - c), 0.5f * (b + c) + d};
+}
+
+/// Pixels of a channels-last picture. \tparam T of what is stored
+template <class T>
+struct Pixels {
+    T* data;
+    std::int64_t row, pixel; ///< elements from row to row, from pixel to pixel
+};
+
+/// Elements of a tile: each lies in a matrix (tiles, channels) of its own. With `turned`, those of windows
+/// turned by 180 degrees: the same numbers with the first and the last row, and column, exchanged.
+template <class T>
+struct Tile {
+    T* data;
+    std::int64_t matrix; ///< elements from matrix to matrix
+    bool turned = false;
+
+    [[nodiscard]] std::int64_t first() const { return turned ? 3 * matrix : 0; }
+    [[nodiscard]] std::int64_t last() const { return turned ? 0 : 3 * matrix; }
+};
+
+// What follows is called in loops over channels that the compiler must turn into vectors: no lambda, no array
+// of pointers.
+
+/// A column of pixels.
+template <class T>
+Four load_column(const T* at, std::int64_t row) {
+    return of_input(to_float(at[0]), to_float(at[row]), to_float(at[2 * row]), to_float(at[3 * row]));
+}
+/// A row of elements.
+template <class E>
+void store_row(E* at, std::int64_t first, std::int64_t matrix, std::int64_t last, Four four) {
+    at[first] = to<E>(four.a);
+    at[matrix] = to<E>(four.b);
+    at[2 * matrix] = to<E>(four.c);
+    at[last] = to<E>(four.d);
+}
+/// A column of elements.
+inline Two add_column(const float* at, std::int64_t first, std::int64_t matrix, std::int64_t last) {
+    return to_outputs(at[4 * first], at[4 * matrix], at[8 * matrix], at[4 * last]);
+}
+
+/// at_once channels of 4 x 4 pixels to the elements of a tile.
+template <class T, class E>
+void transform_input(const Pixels<const T> x, const Tile<E> tile) {
+    const T* __restrict in = x.data;
+    E* __restrict out = tile.data;
+    const std::int64_t row = x.row, pixel = x.pixel;
+    const std::int64_t matrix = tile.matrix, first = tile.first(), last = tile.last();
+    PLIMSOLL_SIMD
+    for (int c = 0; c < at_once; ++c) {
+        const Four p = load_column(in + c, row), q = load_column(in + pixel + c, row);
+        const Four r = load_column(in + 2 * pixel + c, row), s = load_column(in + 3 * pixel + c, row);
+        store_row(out + 4 * first + c, first, matrix, last, of_input(p.a, q.a, r.a, s.a));
+        store_row(out + 4 * matrix + c, first, matrix, last, of_input(p.b, q.b, r.b, s.b));
+        store_row(out + 8 * matrix + c, first, matrix, last, of_input(p.c, q.c, r.c, s.c));
+        store_row(out + 4 * last + c, first, matrix, last, of_input(p.d, q.d, r.d, s.d));
+    }
+}
+
+/// at_once channels of the elements of a tile to 2 x 2 pixels.
+/// \param bias (at_once)
+template <class T>
+void transform_to_outputs(const Tile<const float> tile, const float* bias, const Pixels<T> y) {
+    const float* __restrict in = tile.data, * __restrict more = bias;
+    T* __restrict out = y.data;
+    const std::int64_t row = y.row, pixel = y.pixel;
+    const std::int64_t matrix = tile.matrix, first = tile.first(), last = tile.last();
+    PLIMSOLL_SIMD
+    for (int c = 0; c < at_once; ++c) {
+        const Two p = add_column(in + first + c, first, matrix, last);
+        const Two q = add_column(in + matrix + c, first, matrix, last);
+        const Two r = add_column(in + 2 * matrix + c, first, matrix, last);
+        const Two s = add_column(in + last + c, first, matrix, last);
+        const Two above = to_outputs(p.a, q.a, r.a, s.a), below = to_outputs(p.b, q.b, r.b, s.b);
+        out[c] = to<T>(above.a + more[c]);
+        out[pixel + c] = to<T>(above.b + more[c]);
+        out[row + c] = to<T>(below.a + more[c]);
+        out[row + pixel + c] = to<T>(below.b + more[c]);
+    }
+}
+
+/// at_once channels of the gradients of 2 x 2 outputs to the elements of a tile.
+template <class T, class E>
+void transform_output_gradient(const Pixels<const T> dy, const Tile<E> tile) {
+    const T* __restrict in = dy.data;
+    E* __restrict out = tile.data;
+    const std::int64_t row = dy.row, pixel = dy.pixel;
+    const std::int64_t matrix = tile.matrix, first = tile.first(), last = tile.last();
+    PLIMSOLL_SIMD
+    for (int c = 0; c < at_once; ++c) {
+        const Four p = of_output_gradient(to_float(in[c]), to_float(in[row + c]));
+        const Four q = of_output_gradient(to_float(in[pixel + c]), to_float(in[row + pixel + c]));
+        store_row(out + 4 * first + c, first, matrix, last, of_output_gradient(p.a, q.a));
+        store_row(out + 4 * matrix + c, first, matrix, last, of_output_gradient(p.b, q.b));
+        store_row(out + 8 * matrix + c, first, matrix, last, of_output_gradient(p.c, q.c));
+        store_row(out + 4 * last + c, first, matrix, last, of_output_gradient(p.d, q.d));
+    }
+}
+
+/// A window's 3 x 3 weights to 4 x 4 elements. \param set (row, column, value)
+template <class Set>
+void transform_weights(const float* __restrict w, Set set) {
+    const Four p = of_weights(w[0], w[3], w[6]), q = of_weights(w[1], w[4], w[7]),
+               r = of_weights(w[2], w[5], w[8]);
+    const auto row = [&set](int i, Four four) {
+        set(i, 0, four.a), set(i, 1, four.b), set(i, 2, four.c), set(i, 3, four.d);
+    };
+    row(0, of_weights(p.a, q.a, r.a));
+    row(1, of_weights(p.b, q.b, r.b));
+    row(2, of_weights(p.c, q.c, r.c));
+    row(3, of_weights(p.d, q.d, r.d));
+}
+
+/// Gradients of 4 x 4 elements to those of a window's 3 x 3 weights. \param get (row, column) \param add to
+/// what is there
+template <class Get>
+void transform_to_weight_gradient(Get get, float* __restrict dw, bool add) {
+    const auto column = [&get](int i) {
+        return to_weight_gradient(get(0, i), get(1, i), get(2, i), get(3, i));
+    };
+    const Three p = column(0), q = column(1), r = column(2), s = column(3);
+    const auto store = [dw, add](int row, Three three) {
+        dw[3 * row] = three.a + (add ? dw[3 * row] : 0);
+        dw[3 * row + 1] = three.b + (add ? dw[3 * row + 1] : 0);
+        dw[3 * row + 2] = three.c + (add ? dw[3 * row + 2] : 0);
+    };
+    store(0, to_weight_gradient(p.a, q.a, r.a, s.a));
+    store(1, to_weight_gradient(p.b, q.b, r.b, s.b));
+    store(2, to_weight_gradient(p.c, q.c, r.c, s.c));
+}
+
+} // namespace plimsoll::inline PLIMSOLL_ABI::detail::winograd
