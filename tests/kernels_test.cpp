@@ -244,10 +244,23 @@ bool same_bits(const Result& a, const Result& b) {
 }
 
 /// \param rounding of what is stored, relative
-void check_close(const Result& found, const Result& expected, double rounding) {
-    CHECK(distance(found.output, expected.output) < 1e-5 + rounding);
-    CHECK(distance(found.input_gradient, expected.input_gradient) < 1e-5 + rounding);
-    CHECK(distance(found.gradients[0], expected.gradients[0]) < 2e-5);
+/// What activations and weight gradients may differ by for the numbers that are rounded on the way.
+struct Rounding {
+    double activations, gradients;
+};
+/// Of kernels that round what is stored and nothing else.
+template <class T>
+constexpr Rounding of_storage{sizeof(T) == 4          ? 0
+                              : std::same_as<T, half> ? 0x1p-11
+                                                      : 0x1p-8,
+                              0};
+/// Of Winograd's algorithm in bfloat16, which rounds what is transformed too.
+constexpr Rounding of_transforms{0x1p-6, 0x1p-6};
+
+void check_close(const Result& found, const Result& expected, Rounding rounding) {
+    CHECK(distance(found.output, expected.output) < 1e-5 + rounding.activations);
+    CHECK(distance(found.input_gradient, expected.input_gradient) < 1e-5 + rounding.activations);
+    CHECK(distance(found.gradients[0], expected.gradients[0]) < 2e-5 + rounding.gradients);
     CHECK(distance(found.gradients[1], expected.gradients[1]) < 2e-5);
 }
 
@@ -259,10 +272,10 @@ std::string name_of(const Site& site) {
 }
 
 /// A kernel against the oracle in float: whole, sliced, ragged, in lanes and micro-batches; bits for 1, 2 and
-/// 3 threads. In 16 bits both are given numbers that 16 bits hold, so that they differ by the rounding of
-/// what is stored alone.
+/// 3 threads. In 16 bits both are given numbers that 16 bits hold.
 template <class T = float>
-void check_kernel(const Maker& kernel, const Maker& oracle, const Site& site) {
+void check_kernel(const Maker& kernel, const Maker& oracle, const Site& site,
+                  Rounding rounding = of_storage<T>) {
     INFO(name_of(site));
     Site plain = site;
     plain.input_layout = Layout::channels_last(site.input);
@@ -271,7 +284,6 @@ void check_kernel(const Maker& kernel, const Maker& oracle, const Site& site) {
         INFO("batch ", cut.batch, " micro ", cut.micro, " slice ", cut.slice, " lanes ", cut.lanes);
         const Data data = rounded<T>(Data(site, cut.batch));
         const Result expected = run(oracle, plain, {cut.batch, cut.batch, cut.batch, 1, 1}, data);
-        constexpr double rounding = sizeof(T) == 4 ? 0 : std::same_as<T, half> ? 0x1p-11 : 0x1p-8;
         check_close(run<T>(kernel, site, cut, data), expected, rounding);
     }
     Cut cut{7, 5, 1, 3, 1};
@@ -322,7 +334,12 @@ template <class Layer>
 void convolution(const Site& site) {
     const Maker& oracle = maker<LoopConvolution<float>>;
     check_kernel(maker<ConvolutionKernel<float>>, oracle, site);
-    check_kernel<bfloat16>(maker<typename detail::HostArithmetic<BFloat16>::Convolution>, oracle, site);
+#if PLIMSOLL_WITH_ONEDNN
+    check_kernel(maker<DirectConvolution<float>>, oracle, site);
+    check_kernel<bfloat16>(maker<DirectConvolution<bfloat16>>, oracle, site);
+#endif
+    check_kernel<bfloat16>(maker<typename detail::HostArithmetic<BFloat16>::Convolution>, oracle, site,
+                           of_transforms);
     check_kernel<half>(maker<typename detail::HostArithmetic<Half>::Convolution>, oracle, site);
 }
 template <class Layer>
@@ -398,6 +415,9 @@ void winograd(Shape in) {
     const WinogradConvolution<float> kernel(site, Team(1));
     REQUIRE(static_cast<bool>(kernel));
     check_kernel(maker<WinogradConvolution<float>>, maker<LoopConvolution<float>>, site);
+    if (detail::computes_bfloat16())
+        check_kernel<bfloat16>(maker<WinogradConvolution<bfloat16>>, maker<LoopConvolution<float>>, site,
+                               of_transforms);
 }
 
 } // namespace

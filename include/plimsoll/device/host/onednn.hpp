@@ -288,10 +288,13 @@ class Operands {
 
 namespace plimsoll::inline PLIMSOLL_ABI::detail {
 
-/// Whether the processor has instructions for bfloat16, as far as the library may use them.
-inline bool computes_bfloat16() {
-    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+/// Whether the processor has the instructions, as far as the library may use them.
+inline bool computes(dnnl_cpu_isa_t instructions) {
+    return (dnnl_get_effective_cpu_isa() & instructions) == instructions;
 }
+inline bool computes_bfloat16() { return computes(dnnl_cpu_isa_avx512_core_bf16); }
+/// Products of bfloat16 matrices, a tile at a time: many times as fast as other arithmetic.
+inline bool computes_bfloat16_tiles() { return computes(dnnl_cpu_isa_avx512_core_amx); }
 
 } // namespace plimsoll::inline PLIMSOLL_ABI::detail
 

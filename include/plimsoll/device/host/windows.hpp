@@ -11,35 +11,30 @@
 #include <concepts>
 #include <optional>
 #include <string_view>
-#include <type_traits>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
 #if PLIMSOLL_WITH_ONEDNN
 
 /// Convolution by Winograd's algorithm where that is faster, directly elsewhere. There is room for either:
-/// the library may lack what the first takes. \tparam T float or bfloat16: of activations
+/// the library may lack what the first takes, and where a processor multiplies bfloat16 in tiles, products
+/// cost less than transforms. \tparam T float or bfloat16: of activations
 template <class T>
 class ConvolutionKernel : public NodeKernel {
   public:
     ConvolutionKernel(const Site& site, const Team& team) {
-        if constexpr (has_winograd_) {
-            if (Winograd::pays(site)) winograd_.emplace(site, team);
-            if (winograd_ && !*winograd_) winograd_.reset();
-        }
+        if (WinogradConvolution<T>::pays(site) && products_cost_most()) winograd_.emplace(site, team);
+        if (winograd_ && !*winograd_) winograd_.reset();
         if (!winograd_) direct_.emplace(site, team);
     }
 
     static constexpr Needs needs(const Site& site) {
         const Needs direct = DirectConvolution<T>::needs(site);
-        if constexpr (has_winograd_)
-            if (Winograd::pays(site)) {
-                const Needs other = Winograd::needs(site);
-                return {.packed = std::max(direct.packed, other.packed),
-                        .partial = std::max(direct.partial, other.partial),
-                        .scratch = std::max(direct.scratch, other.scratch)};
-            }
-        return direct;
+        if (!WinogradConvolution<T>::pays(site)) return direct;
+        const Needs winograd = WinogradConvolution<T>::needs(site);
+        return {.packed = std::max(direct.packed, winograd.packed),
+                .partial = std::max(direct.partial, winograd.partial),
+                .scratch = std::max(direct.scratch, winograd.scratch)};
     }
     [[nodiscard]] Needs used() const override { return winograd_ ? winograd_->used() : direct_->used(); }
     /// The library's names for its ways (forward, weight and input gradient); empty where plain loops do it.
@@ -53,16 +48,17 @@ class ConvolutionKernel : public NodeKernel {
     void reduce(const Call& call, int lanes) override { kernel().reduce(call, lanes); }
 
   private:
-    static constexpr bool has_winograd_ = std::same_as<T, float>;
-    using Winograd = WinogradConvolution<std::conditional_t<has_winograd_, T, float>>;
-
+    static bool products_cost_most() {
+        if constexpr (std::same_as<T, float>) return true;
+        return detail::computes_bfloat16() && !detail::computes_bfloat16_tiles();
+    }
     NodeKernel& kernel() {
         if (winograd_) return *winograd_;
         return *direct_;
     }
 
     std::optional<DirectConvolution<T>> direct_;
-    std::optional<Winograd> winograd_;
+    std::optional<WinogradConvolution<T>> winograd_;
 };
 
 #else

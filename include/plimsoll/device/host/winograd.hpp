@@ -2,6 +2,7 @@
 /// \file
 /// Convolution by Winograd's algorithm: our transforms, oneDNN's matrix products.
 
+#include <plimsoll/device/host/elementwise.hpp>
 #include <plimsoll/device/host/loops.hpp>
 #include <plimsoll/device/host/onednn.hpp>
 #include <plimsoll/device/host/winograd_tiles.hpp>
@@ -139,6 +140,7 @@ class WinogradConvolution : public NodeKernel {
     }
     void weight_gradient(const Call& call);
     void input_gradient(const Call& call);
+    void bias_gradient(const T* dy, std::int64_t pixels, float* sum) const;
 
     Site site_;
     Team team_;
@@ -187,16 +189,19 @@ void WinogradConvolution<T>::make_products() {
 
 template <class T>
 void WinogradConvolution<T>::pack(const Call& call) {
-    const float* w = call.parameters[0];      // (F, C, 3, 3)
-    T* packed = static_cast<T*>(call.packed); // (4 x 4, C, F)
     const std::int64_t channels = sizes_.channels, filters = sizes_.filters;
     team_.parallel(static_cast<int>(filters / at_once_), [&](int task, int) {
-        for (std::int64_t c = 0; c < channels; ++c)
-            for (std::int64_t f = task * at_once_; f < (task + 1) * at_once_; ++f)
-                detail::winograd::transform_weights(
-                    w + 9 * (f * channels + c), [&](int row, int column, float value) {
-                        packed[((4 * row + column) * channels + c) * filters + f] = to<T>(value);
-                    });
+        const std::int64_t first = task * at_once_;
+        const float* from = call.parameters[0] + 9 * first * channels; // (F, C, 3, 3)
+        T* to_elements = static_cast<T*>(call.packed) + first;         // (4 x 4, C, F)
+        for (std::int64_t c = 0; c < channels; ++c) {
+            float w[9][at_once_], made[elements_][at_once_];
+            for (int f = 0; f < at_once_; ++f)
+                for (int i = 0; i < 9; ++i) w[i][f] = from[9 * (f * channels + c) + i];
+            detail::winograd::transform_weights(w, made);
+            for (int e = 0; e < elements_; ++e)
+                detail::convert(made[e], to_elements + (e * channels + c) * filters, at_once_);
+        }
     });
 }
 
@@ -224,7 +229,6 @@ void WinogradConvolution<T>::backward(const Call& call) {
 template <class T>
 void WinogradConvolution<T>::weight_gradient(const Call& call) {
     const Places at = places(call);
-    float* bias = detail::floats_at(call.partial, sizes_.weights(4)); // (F)
     if (!call.accumulate) std::memset(call.partial, 0, static_cast<std::size_t>(sizes_.needs().partial));
     for_blocks(call, sizes_.outputs, [&](const Block& block) {
         from_inputs(static_cast<const T*>(call.input), site_.input, sizes_.outputs, block,
@@ -235,15 +239,27 @@ void WinogradConvolution<T>::weight_gradient(const Call& call) {
         block.clear_rest(at.of_outputs, sizes_.filters);
         workers_[static_cast<std::size_t>(call.worker)].weight_gradient.run(
             {at.of_inputs, at.of_outputs, call.partial}, at.workspace);
-        if (!has_bias()) return;
-        // Element (1, 1) of a tile's gradient is the sum over its pixels.
-        const T* sums = at.of_outputs + 5 * block.room * sizes_.filters; // (tiles, F)
-        for (std::int64_t tile = 0; tile < block.count; ++tile) {
-            const T* row = sums + tile * sizes_.filters;
-            PLIMSOLL_SIMD
-            for (std::int64_t f = 0; f < sizes_.filters; ++f) bias[f] += to_float(row[f]);
-        }
     });
+    if (has_bias())
+        bias_gradient(static_cast<const T*>(call.output_gradient), call.count * site_.output.pixels(),
+                      detail::floats_at(call.partial, sizes_.weights(4)));
+}
+
+/// Adds up pixels, four at a time. \param dy (pixels, F) \param sum (F)
+template <class T>
+void WinogradConvolution<T>::bias_gradient(const T* __restrict dy, std::int64_t pixels,
+                                           float* __restrict sum) const {
+    const std::int64_t filters = sizes_.filters;
+    for (; pixels >= 4; pixels -= 4, dy += 4 * filters) {
+        PLIMSOLL_SIMD
+        for (std::int64_t f = 0; f < filters; ++f)
+            sum[f] += (to_float(dy[f]) + to_float(dy[filters + f])) +
+                      (to_float(dy[2 * filters + f]) + to_float(dy[3 * filters + f]));
+    }
+    for (; pixels > 0; --pixels, dy += filters) {
+        PLIMSOLL_SIMD
+        for (std::int64_t f = 0; f < filters; ++f) sum[f] += to_float(dy[f]);
+    }
 }
 
 template <class T>
@@ -264,22 +280,25 @@ template <class T>
 void WinogradConvolution<T>::reduce(const Call& call, int lanes) {
     const std::int64_t channels = sizes_.channels, filters = sizes_.filters;
     team_.parallel(static_cast<int>(filters / at_once_), [&](int task, int) {
+        const std::int64_t first = task * at_once_;
+        float* to_weights = call.gradients[0] + 9 * first * channels; // (F, C, 3, 3)
         for (std::int64_t c = 0; c < channels; ++c) {
-            const std::int64_t first = c * filters + task * at_once_;
-            float sum[elements_][at_once_]; // of all lanes
-            for (int element = 0; element < elements_; ++element) {
-                const std::int64_t offset = 4 * (element * channels * filters + first);
-                std::copy_n(detail::floats_at(call.partial, offset), at_once_, sum[element]);
+            float sum[elements_][at_once_], dw[9][at_once_];
+            for (int e = 0; e < elements_; ++e) {
+                const std::int64_t offset = 4 * ((e * channels + c) * filters + first);
+                std::copy_n(detail::floats_at(call.partial, offset), at_once_, sum[e]);
                 for (int lane = 1; lane < lanes; ++lane) {
                     const float* term = detail::floats_at(call.partial, offset + lane * call.partial_stride);
                     PLIMSOLL_SIMD
-                    for (int f = 0; f < at_once_; ++f) sum[element][f] += term[f];
+                    for (int f = 0; f < at_once_; ++f) sum[e][f] += term[f];
                 }
             }
+            detail::winograd::transform_to_weight_gradient(sum, dw);
             for (int f = 0; f < at_once_; ++f)
-                detail::winograd::transform_to_weight_gradient(
-                    [&](int row, int column) { return sum[4 * row + column][f]; },
-                    call.gradients[0] + 9 * ((task * at_once_ + f) * channels + c), call.accumulate);
+                for (int i = 0; i < 9; ++i) {
+                    float& gradient = to_weights[9 * (f * channels + c) + i];
+                    gradient = call.accumulate ? gradient + dw[i][f] : dw[i][f];
+                }
         }
     });
     if (has_bias())

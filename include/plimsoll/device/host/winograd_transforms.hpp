@@ -57,30 +57,44 @@ struct Tile {
     [[nodiscard]] std::int64_t last() const { return turned ? 0 : 3 * matrix; }
 };
 
+/// to<E> of a sum of numbers of type E, in fewer instructions. A NaN's bits are those of an operand: none of
+/// them lies where they would be rounded.
+template <class E>
+constexpr E rounded_sum(float sum) {
+    return to<E>(sum);
+}
+template <>
+constexpr bfloat16 rounded_sum<bfloat16>(float sum) {
+    const auto bits = bits_as<std::uint32_t>(sum);
+    return {static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16)};
+}
+
 // What follows is called in loops over channels that the compiler must turn into vectors: no lambda, no array
 // of pointers.
 
 /// A column of pixels.
 template <class T>
-Four load_column(const T* at, std::int64_t row) {
+[[gnu::always_inline]] inline Four load_column(const T* at, std::int64_t row) {
     return of_input(to_float(at[0]), to_float(at[row]), to_float(at[2 * row]), to_float(at[3 * row]));
 }
 /// A row of elements.
 template <class E>
-void store_row(E* at, std::int64_t first, std::int64_t matrix, std::int64_t last, Four four) {
-    at[first] = to<E>(four.a);
-    at[matrix] = to<E>(four.b);
-    at[2 * matrix] = to<E>(four.c);
-    at[last] = to<E>(four.d);
+[[gnu::always_inline]] inline void store_row(E* at, std::int64_t first, std::int64_t matrix,
+                                             std::int64_t last, Four four) {
+    at[first] = rounded_sum<E>(four.a);
+    at[matrix] = rounded_sum<E>(four.b);
+    at[2 * matrix] = rounded_sum<E>(four.c);
+    at[last] = rounded_sum<E>(four.d);
 }
 /// A column of elements.
-inline Two add_column(const float* at, std::int64_t first, std::int64_t matrix, std::int64_t last) {
+[[gnu::always_inline]] inline Two add_column(const float* at, std::int64_t first, std::int64_t matrix,
+                                             std::int64_t last) {
     return to_outputs(at[4 * first], at[4 * matrix], at[8 * matrix], at[4 * last]);
 }
 
 /// at_once channels of 4 x 4 pixels to the elements of a tile.
 template <class T, class E>
-void transform_input(const Pixels<const T> x, const Tile<E> tile) {
+[[gnu::always_inline]] inline void transform_input(const Pixels<const T> x, const Tile<E> tile) {
     const T* __restrict in = x.data;
     E* __restrict out = tile.data;
     const std::int64_t row = x.row, pixel = x.pixel;
@@ -99,7 +113,8 @@ void transform_input(const Pixels<const T> x, const Tile<E> tile) {
 /// at_once channels of the elements of a tile to 2 x 2 pixels.
 /// \param bias (at_once)
 template <class T>
-void transform_to_outputs(const Tile<const float> tile, const float* bias, const Pixels<T> y) {
+[[gnu::always_inline]] inline void transform_to_outputs(const Tile<const float> tile, const float* bias,
+                                                        const Pixels<T> y) {
     const float* __restrict in = tile.data, * __restrict more = bias;
     T* __restrict out = y.data;
     const std::int64_t row = y.row, pixel = y.pixel;
@@ -120,7 +135,7 @@ void transform_to_outputs(const Tile<const float> tile, const float* bias, const
 
 /// at_once channels of the gradients of 2 x 2 outputs to the elements of a tile.
 template <class T, class E>
-void transform_output_gradient(const Pixels<const T> dy, const Tile<E> tile) {
+[[gnu::always_inline]] inline void transform_output_gradient(const Pixels<const T> dy, const Tile<E> tile) {
     const T* __restrict in = dy.data;
     E* __restrict out = tile.data;
     const std::int64_t row = dy.row, pixel = dy.pixel;
@@ -136,36 +151,36 @@ void transform_output_gradient(const Pixels<const T> dy, const Tile<E> tile) {
     }
 }
 
-/// A window's 3 x 3 weights to 4 x 4 elements. \param set (row, column, value)
-template <class Set>
-void transform_weights(const float* __restrict w, Set set) {
-    const Four p = of_weights(w[0], w[3], w[6]), q = of_weights(w[1], w[4], w[7]),
-               r = of_weights(w[2], w[5], w[8]);
-    const auto row = [&set](int i, Four four) {
-        set(i, 0, four.a), set(i, 1, four.b), set(i, 2, four.c), set(i, 3, four.d);
-    };
-    row(0, of_weights(p.a, q.a, r.a));
-    row(1, of_weights(p.b, q.b, r.b));
-    row(2, of_weights(p.c, q.c, r.c));
-    row(3, of_weights(p.d, q.d, r.d));
+/// Weights of at_once windows of 3 x 3 to elements. \param w (3 x 3, at_once) \param to (4 x 4, at_once)
+inline void transform_weights(const float (&w)[9][at_once], float (&to)[elements][at_once]) {
+    float* __restrict out = to[0];
+    PLIMSOLL_SIMD
+    for (int f = 0; f < at_once; ++f) {
+        const Four p = of_weights(w[0][f], w[3][f], w[6][f]), q = of_weights(w[1][f], w[4][f], w[7][f]);
+        const Four r = of_weights(w[2][f], w[5][f], w[8][f]);
+        store_row(out + f, 0, at_once, 3 * at_once, of_weights(p.a, q.a, r.a));
+        store_row(out + 4 * at_once + f, 0, at_once, 3 * at_once, of_weights(p.b, q.b, r.b));
+        store_row(out + 8 * at_once + f, 0, at_once, 3 * at_once, of_weights(p.c, q.c, r.c));
+        store_row(out + 12 * at_once + f, 0, at_once, 3 * at_once, of_weights(p.d, q.d, r.d));
+    }
 }
 
-/// Gradients of 4 x 4 elements to those of a window's 3 x 3 weights. \param get (row, column) \param add to
-/// what is there
-template <class Get>
-void transform_to_weight_gradient(Get get, float* __restrict dw, bool add) {
-    const auto column = [&get](int i) {
-        return to_weight_gradient(get(0, i), get(1, i), get(2, i), get(3, i));
-    };
-    const Three p = column(0), q = column(1), r = column(2), s = column(3);
-    const auto store = [dw, add](int row, Three three) {
-        dw[3 * row] = three.a + (add ? dw[3 * row] : 0);
-        dw[3 * row + 1] = three.b + (add ? dw[3 * row + 1] : 0);
-        dw[3 * row + 2] = three.c + (add ? dw[3 * row + 2] : 0);
-    };
-    store(0, to_weight_gradient(p.a, q.a, r.a, s.a));
-    store(1, to_weight_gradient(p.b, q.b, r.b, s.b));
-    store(2, to_weight_gradient(p.c, q.c, r.c, s.c));
+/// Gradients of elements to those of the weights of at_once windows. \param from (4 x 4, at_once) \param dw
+/// (3 x 3, at_once)
+inline void transform_to_weight_gradient(const float (&from)[elements][at_once], float (&dw)[9][at_once]) {
+    PLIMSOLL_SIMD
+    for (int f = 0; f < at_once; ++f) {
+        const Three p = to_weight_gradient(from[0][f], from[4][f], from[8][f], from[12][f]);
+        const Three q = to_weight_gradient(from[1][f], from[5][f], from[9][f], from[13][f]);
+        const Three r = to_weight_gradient(from[2][f], from[6][f], from[10][f], from[14][f]);
+        const Three s = to_weight_gradient(from[3][f], from[7][f], from[11][f], from[15][f]);
+        const Three above = to_weight_gradient(p.a, q.a, r.a, s.a);
+        const Three middle = to_weight_gradient(p.b, q.b, r.b, s.b);
+        const Three below = to_weight_gradient(p.c, q.c, r.c, s.c);
+        dw[0][f] = above.a, dw[1][f] = above.b, dw[2][f] = above.c;
+        dw[3][f] = middle.a, dw[4][f] = middle.b, dw[5][f] = middle.c;
+        dw[6][f] = below.a, dw[7][f] = below.b, dw[8][f] = below.c;
+    }
 }
 
 } // namespace plimsoll::inline PLIMSOLL_ABI::detail::winograd
