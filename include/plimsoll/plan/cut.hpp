@@ -12,7 +12,7 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 struct Cut {
     int micro_batch = 1;                              ///< images that run forward and backward together
     int lanes = 1;                                    ///< slices that may run at once
-    std::int64_t slice_bytes = std::int64_t{2} << 20; ///< aimed at for a lane's slice buffers: an L2 cache
+    std::int64_t slice_bytes = std::int64_t{1} << 20; ///< aimed at for a lane's slice buffers: an L2 cache
     /// Activations that backward needs and forward does not keep for it. 0: none; 1: those that light layers
     /// make again; 2: all but those through which every path of the network leads; 3, 4, ...: all but every
     /// second, fourth, ... of those (Chen et al., "Training deep nets with sublinear memory cost", arXiv

@@ -75,16 +75,17 @@ class WinogradConvolution : public NodeKernel {
   public:
     WinogradConvolution(const Site& site, const Team& team)
         : site_(site), team_(team), sizes_(site, sizeof(T)) {
-        make_products();
+        if (site.input_layout == Layout::channels_last(site.input) &&
+            site.output_layout == Layout::channels_last(site.output))
+            make_products();
     }
-    /// Whether the algorithm can do this convolution, and faster than the direct one.
+    /// Whether the algorithm can do a convolution of these shapes, and faster than the direct one. Of layouts
+    /// it knows channels last alone; what a plan takes must not depend on them.
     static constexpr bool pays(const Site& site) {
         const Window window = site.facts.window;
-        const auto fits = [](Shape shape, Layout layout) {
-            return shape.channels % detail::winograd::at_once == 0 && layout.block == shape.channels;
-        };
+        constexpr int at_once = detail::winograd::at_once;
         return window.kernel == 3 && window.stride == 1 && window.padding <= 2 &&
-               fits(site.input, site.input_layout) && fits(site.output, site.output_layout) &&
+               site.input.channels % at_once == 0 && site.output.channels % at_once == 0 &&
                site.images * Tiling{site.output}.of_picture() >= Sizes::least_tiles;
     }
     static constexpr Needs needs(const Site& site) { return Sizes(site, sizeof(T)).needs(); }
@@ -94,7 +95,7 @@ class WinogradConvolution : public NodeKernel {
         used.scratch += std::max({forward_.scratch(), weight_gradient_.scratch(), input_gradient_.scratch()});
         return used;
     }
-    /// Whether the library has what it takes.
+    /// Whether the layouts are known, and the library has what it takes.
     [[nodiscard]] explicit operator bool() const {
         return forward_ && weight_gradient_ && (input_gradient_ || !site_.input_gradient);
     }
