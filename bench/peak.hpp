@@ -68,7 +68,10 @@ inline double float_flops(const Team& team) {
         benchmark::DoNotOptimize(factor);
         benchmark::DoNotOptimize(more);
         Vector sum[sums];
-        for (Vector& each : sum) each = Vector{} + start;
+        for (Vector& each : sum) { // a compiler may make one sum of those that it knows to be equal
+            each = Vector{} + start;
+            benchmark::DoNotOptimize(each);
+        }
         for (std::int64_t round = 0; round < rounds; ++round)
 #pragma GCC unroll 16
             for (int i = 0; i < sums; ++i) sum[i] = sum[i] * factor + more;
@@ -83,7 +86,11 @@ inline double dot_flops(const Team& team) {
         float start = 0.5f;
         benchmark::DoNotOptimize(start);
         const __m512bh half = _mm512_cvtne2ps_pbh(_mm512_set1_ps(start), _mm512_set1_ps(start));
-        __m512 sum[sums] = {};
+        __m512 sum[sums];
+        for (__m512& each : sum) { // a compiler may make one sum of those that it knows to be equal
+            each = _mm512_set1_ps(start);
+            benchmark::DoNotOptimize(each);
+        }
         for (std::int64_t round = 0; round < rounds; ++round)
 #pragma GCC unroll 16
             for (int i = 0; i < sums; ++i) sum[i] = _mm512_dpbf16_ps(sum[i], half, half);

@@ -9,8 +9,10 @@
 
 #include <cstdio>
 #include <iostream>
+#include <optional>
 #include <sstream>
 #include <string>
+#include <utility>
 
 namespace {
 
@@ -25,6 +27,8 @@ constexpr const char* usage = R"(usage: train_peer [flags]
   --weights FILE    initial weights, safetensors
   --data PREFIX     <PREFIX>_images.npy and <PREFIX>_labels.npy
   --records PATTERN train from JPEGs in TFRecord files instead (guide)
+  --train N         on the first N of the records; the others are for `validate` (0: on all)
+  --seed N          of shuffles, dropout and the weights of --write (1)
   --no-dropout      train without dropout
   --plans           print the bytes of the plans there are for these settings, and end
   --write PREFIX    write <PREFIX>_images.npy, <PREFIX>_labels.npy and <PREFIX>.safetensors, and end
@@ -35,7 +39,7 @@ constexpr const char* usage = R"(usage: train_peer [flags]
 struct Flags {
     std::string network = "guide", precision = "float", weights, data, records, write, write_records;
     Settings settings{.batch = 32, .seed = 1};
-    std::uint64_t pictures = 512;
+    std::uint64_t pictures = 512, train = 0;
     bool dropout = true, plans = false;
 };
 
@@ -75,6 +79,10 @@ Flags parse(int count, char** arguments) {
             flags.data = value;
         else if (name == "--records")
             flags.records = value;
+        else if (name == "--train")
+            flags.train = static_cast<std::uint64_t>(whole(name, value, 0));
+        else if (name == "--seed")
+            flags.settings.seed = static_cast<std::uint64_t>(whole(name, value, 0));
         else if (name == "--write")
             flags.write = value;
         else if (name == "--write-records")
@@ -84,6 +92,7 @@ Flags parse(int count, char** arguments) {
         else
             throw argument_error(text("what is ", name, "?\n", usage));
     }
+    if (flags.train > 0 && flags.records.empty()) throw argument_error("--train is for --records");
     // Said out loud, so that a plan does not reckon with a thread for every lane.
     if (flags.settings.threads == 0) flags.settings.threads = Host().workers();
     return flags;
@@ -103,14 +112,18 @@ struct Undropped<Sequential<Layers...>> {
     using type = Sequential<typename Undropped<Layers>::type...>;
 };
 
-/// A job that listens. \tparam Plain the same network without dropout
+/// A job that listens. \tparam Plain the same network without dropout \tparam Source what it trains on
 template <class Model, class Plain, class Source, class Precision>
 class Session {
   public:
     using Job = Trainer<Model, Source, Precision, Host>;
 
-    Session(const Flags& flags, const Source& source)
-        : flags_(flags), source_(source), job_(source, flags.settings) {
+    /// \param held_out what `validate` evaluates
+    Session(const Flags& flags, View<Source> source, std::optional<View<Source>> held_out = {})
+        : flags_(flags),
+          source_(std::move(source)),
+          held_out_(std::move(held_out)),
+          job_(source_, flags.settings) {
         if (!flags.weights.empty()) job_.load(flags.weights);
     }
 
@@ -139,6 +152,9 @@ class Session {
             } else if (command == "pass") { // all pictures once, in a new order
                 const EpochRecord record = job_.fit({.progress = false}).last();
                 answer(process::seconds() - began, " ", record.train.samples, " ", record.train.loss);
+            } else if (command == "validate" && held_out_) {
+                const Metrics metrics = job_.evaluate(*held_out_);
+                answer(process::seconds() - began, " ", metrics.samples, " ", metrics.accuracy);
             } else {
                 throw argument_error(text("no command \"", line, "\""));
             }
@@ -179,14 +195,16 @@ class Session {
     }
 
     const Flags& flags_;
-    const Source& source_;
+    View<Source> source_;
+    std::optional<View<Source>> held_out_;
     Job job_;
 };
 
 template <class Model, class Precision>
 void start_with_arrays(const Flags& flags) {
     using Plain = typename Undropped<Model>::type;
-    const InMemory<u8> source(flags.data + "_images.npy", flags.data + "_labels.npy");
+    const InMemory<u8> arrays(flags.data + "_images.npy", flags.data + "_labels.npy");
+    const View source(arrays);
     if (flags.dropout)
         Session<Model, Plain, InMemory<u8>, Precision>(flags, source).serve();
     else
@@ -214,8 +232,12 @@ void start(const Flags& flags) {
     } else if (flags.records.empty()) {
         start_with_arrays<Model, Precision>(flags);
     } else if constexpr (std::same_as<Model, Guide>) {
-        const Streaming<u8> source(flags.records, Model::input);
-        Session<Model, Model, Streaming<u8>, Precision>(flags, source).serve();
+        const Streaming<u8> records(flags.records, Model::input);
+        using Listening = Session<Model, Model, Streaming<u8>, Precision>;
+        if (flags.train == 0) return Listening(flags, View(records)).serve();
+        if (flags.train >= records.size())
+            throw argument_error(text("--train ", flags.train, " of ", records.size(), " records"));
+        Listening(flags, records.take(flags.train), records.skip(flags.train)).serve();
     } else {
         throw argument_error("--records is for --network guide");
     }

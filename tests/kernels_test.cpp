@@ -11,7 +11,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <concepts>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -78,6 +80,8 @@ struct Cut {
     int slice = 1; ///< images of a slice
     int lanes = 1;
     int threads = 1;
+    bool in_place =
+        false; ///< input gradients overwrite inputs, as plans have it where nobody reads these later
 };
 
 template <class Layer>
@@ -196,9 +200,10 @@ Result run(const Maker& maker, Site site, Cut cut, const Data& data) {
             from_layout<T>(y.get(), call.first, call.count, site.output, site.output_layout, result.output);
             call.output = nullptr;
             call.output_gradient = dy.get();
-            call.input_gradient = dx.get();
+            const Memory& into = cut.in_place ? x : dx;
+            call.input_gradient = into.get();
             kernel->backward(call);
-            from_layout<T>(dx.get(), call.first, call.count, site.input, site.input_layout,
+            from_layout<T>(into.get(), call.first, call.count, site.input, site.input_layout,
                            result.input_gradient);
             CHECK(x.intact());
             CHECK(y.intact());
@@ -243,7 +248,6 @@ bool same_bits(const Result& a, const Result& b) {
            same_bits(a.gradients[0], b.gradients[0]) && same_bits(a.gradients[1], b.gradients[1]);
 }
 
-/// \param rounding of what is stored, relative
 /// What activations and weight gradients may differ by for the numbers that are rounded on the way.
 struct Rounding {
     double activations, gradients;
@@ -329,6 +333,16 @@ void check_differences(const Maker& oracle, const Site& site, bool spread = fals
     for (int p = 0; p < site.facts.parameters.size(); ++p) check(data.parameters[p], result.gradients[p]);
 }
 
+#if PLIMSOLL_WITH_ONEDNN
+/// Whether some slice of a bfloat16 convolution goes by Winograd's algorithm.
+bool may_transform(Site site) {
+    site.images = 1 << 20;
+    return WinogradConvolution<bfloat16>::pays(site);
+}
+#else
+bool may_transform(const Site&) { return false; }
+#endif
+
 /// Under every precision.
 template <class Layer>
 void convolution(const Site& site) {
@@ -338,8 +352,9 @@ void convolution(const Site& site) {
     check_kernel(maker<DirectConvolution<float>>, oracle, site);
     check_kernel<bfloat16>(maker<DirectConvolution<bfloat16>>, oracle, site);
 #endif
+    const bool transformed = may_transform(site);
     check_kernel<bfloat16>(maker<typename detail::HostArithmetic<BFloat16>::Convolution>, oracle, site,
-                           of_transforms);
+                           transformed ? of_transforms : of_storage<bfloat16>);
     check_kernel<half>(maker<typename detail::HostArithmetic<Half>::Convolution>, oracle, site);
 }
 template <class Layer>
@@ -402,25 +417,64 @@ TEST_CASE("convolution, channels last") {
     convolution<Conv2d<8, 3, 1, 1>>({1, 1, 5});
     convolution<Conv2d<4, 2>>({2, 2, 3});
     convolution<Conv2d<64, 3, 1, 1>>({6, 5, 48});
+    convolution<Conv2d<16, 3, 1, 1>>({12, 12, 16});
 }
 
 #if PLIMSOLL_WITH_ONEDNN
 
 namespace {
 
+/// Whether the library has what the algorithm takes, in slices of one picture and of several.
+template <class T>
+bool is_there(Site site) {
+    for (const int images : {1, 2, 4}) {
+        site.images = images;
+        const WinogradConvolution<T> kernel(site, Team(1));
+        if (kernel) continue;
+        MESSAGE("skipped: the library has no fast products for ", name_of(site), ", ", images, " images");
+        return false;
+    }
+    return true;
+}
+
 template <class Layer>
 void winograd(Shape in) {
     Site site = channels_last<Layer>(in);
-    site.images = 1;
-    const WinogradConvolution<float> kernel(site, Team(1));
-    REQUIRE(static_cast<bool>(kernel));
-    check_kernel(maker<WinogradConvolution<float>>, maker<LoopConvolution<float>>, site);
-    if (detail::computes_bfloat16())
-        check_kernel<bfloat16>(maker<WinogradConvolution<bfloat16>>, maker<LoopConvolution<float>>, site,
-                               of_transforms);
+    const Maker &single = maker<WinogradConvolution<float>>, &oracle = maker<LoopConvolution<float>>;
+    if (!is_there<float>(site)) return;
+    check_kernel(single, oracle, site);
+    if (detail::computes_bfloat16() && is_there<bfloat16>(site))
+        check_kernel<bfloat16>(maker<WinogradConvolution<bfloat16>>, oracle, site, of_transforms);
+    const Data data(site, 5);
+    Cut cut{5, 5, 2, 2, 1};
+    const Result apart = run(single, site, cut, data);
+    cut.in_place = true;
+    CHECK(same_bits(run(single, site, cut, data), apart));
+    site.input_gradient = false;
+    Result without = run(single, site, cut, data);
+    without.input_gradient = apart.input_gradient; // nobody wrote one
+    CHECK(same_bits(without, apart));
 }
 
 } // namespace
+
+TEST_CASE("a sum of 16-bit numbers is rounded as any number is") {
+    const auto check = [](float sum) {
+        const bfloat16 found = detail::winograd::rounded_sum<bfloat16>(sum), expected = to<bfloat16>(sum);
+        if (std::isnan(sum))
+            CHECK(std::isnan(to_float(found)));
+        else
+            CHECK(found.bits == expected.bits);
+    };
+    for (std::uint32_t a = 0; a < 0x10000; a += 37)
+        for (const std::uint32_t b : {0x0000u, 0x8000u, 0x0001u, 0x3f80u, 0x3f81u, 0xbf80u, 0x4300u, 0x7f7fu,
+                                      0xff7fu, 0x7f80u, 0xff80u, 0x7f81u, 0x7fc0u, 0xffffu}) {
+            const float x = to_float(bfloat16{static_cast<std::uint16_t>(a)});
+            const float y = to_float(bfloat16{static_cast<std::uint16_t>(b)});
+            check(x + y);
+            check(x - y);
+        }
+}
 
 TEST_CASE("convolution by Winograd's algorithm") {
     winograd<Conv2d<16, 3>>({3, 3, 16});
@@ -431,6 +485,46 @@ TEST_CASE("convolution by Winograd's algorithm") {
     winograd<Conv2d<64, 3, 1, 2>>({10, 13, 32});
     winograd<Conv2d<80, 3>>({34, 21, 64}); // several blocks of tiles
     winograd<Conv2d<256, 3, 1, 1, no_bias>>({8, 8, 256});
+}
+
+namespace {
+
+/// Distances to the loops', as a share of their length: of outputs, input gradients and weight gradients.
+template <class Kernel, class T>
+std::array<double, 3> rounding_of(const Site& site) {
+    const Cut cut{2, 2, 2, 1, 1};
+    const Data data = rounded<T>(Data(site, cut.batch));
+    const Result expected = run(maker<LoopConvolution<float>>, site, cut, data);
+    const Result found = run<T>(maker<Kernel>, site, cut, data);
+    const auto share = [](const std::vector<float>& a, const std::vector<float>& b) {
+        double apart = 0, length = 0;
+        for (std::size_t i = 0; i < a.size(); ++i) {
+            apart += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
+            length += std::pow(static_cast<double>(b[i]), 2);
+        }
+        return std::sqrt(apart / length);
+    };
+    return {share(found.output, expected.output), share(found.input_gradient, expected.input_gradient),
+            share(found.gradients[0], expected.gradients[0])};
+}
+
+} // namespace
+
+TEST_CASE("what Winograd's algorithm rounds, beside the direct one") {
+    const Site site = channels_last<Conv2d<128, 3>>({17, 17, 64});
+    const auto check = [](const std::string& what, std::array<double, 3> found, double activations,
+                          double weights) {
+        MESSAGE(what << ": output " << found[0] << ", input gradient " << found[1] << ", weight gradient "
+                     << found[2]);
+        CHECK(found[0] < activations);
+        CHECK(found[1] < activations);
+        CHECK(found[2] < weights);
+    };
+    check("direct, Float", rounding_of<DirectConvolution<float>, float>(site), 1e-6, 1e-6);
+    check("Winograd's, Float", rounding_of<WinogradConvolution<float>, float>(site), 2e-6, 2e-6);
+    if (!detail::computes_bfloat16()) return;
+    check("direct, BFloat16", rounding_of<DirectConvolution<bfloat16>, bfloat16>(site), 0x1p-8, 1e-6);
+    check("Winograd's, BFloat16", rounding_of<WinogradConvolution<bfloat16>, bfloat16>(site), 0x1p-7, 0x1p-7);
 }
 
 #endif
@@ -623,6 +717,11 @@ TEST_CASE("what oneDNN takes stays within the limits") {
                         site.output_layout = Layout::channels_last(site.output);
                         check_limits<ConvolutionKernel<float>>(site, fast);
                         check_limits<ConvolutionKernel<bfloat16>>(site, fast_bfloat16);
+                        check_limits<DirectConvolution<float>>(site, fast);
+                        check_limits<DirectConvolution<bfloat16>>(site, fast_bfloat16);
+                        if (!WinogradConvolution<float>::pays(site)) continue;
+                        check_limits<WinogradConvolution<float>>(site, fast);
+                        check_limits<WinogradConvolution<bfloat16>>(site, fast_bfloat16);
                     }
     Site dense = channels_last<Dense<64>>({1, 1, 64});
     for (const int images : {1, 2, 17, 32, 128, 500, 1024})

@@ -19,12 +19,12 @@ import time
 
 sys.dont_write_bytecode = True  # the modules beside this file
 import plots  # noqa: E402
-from programs import HERE, MIB, PICTURES, ROOT, Data, Job, find_programs, say  # noqa: E402
+from programs import HERE, MIB, PICTURES, ROOT, Data, Failed, Job, find_programs, say  # noqa: E402
 from report import Report, machine, memory_table, number_or, speed_table, table, write_json  # noqa: E402
 from turns import LOSS_BOUND, LOSS_RATE, LOSSES, PRECISIONS, Bench, Refused  # noqa: E402
 
 NETWORKS = {"guide": "the network of docs/design.md, 150 x 150 x 3", "resnet18": "ResNet-18, 32 x 32 x 3"}
-PARTS = ("training", "resnet18", "end-to-end", "dlib", "batch", "threads", "budget")
+PARTS = ("training", "resnet18", "end-to-end", "accuracy", "dlib", "batch", "threads", "budget")
 
 
 class Parts:
@@ -118,6 +118,56 @@ class Parts:
         lines = self.speeds(told, rows)
         lines += self.memory(rows, more="with what PyTorch's workers have for themselves")
         self.report.write("end-to-end", lines)
+
+    def accuracy(self):
+        """After each epoch, over pictures that are not trained on, in the mean of some seeds."""
+        if not self.bench.data.files(self.flags.records):
+            if "accuracy" in self.flags.only.split():
+                raise Refused("made-up pictures say nothing of accuracy (--records)")
+            return say("  not measured: made-up pictures say nothing of it (--records)")
+        programs = [p for p in self.programs if p.key in ("plimsoll", "keras")]
+        self.bench.agree("guide", [p.key for p in programs])
+        pattern, what = self.bench.data.records(self.flags.records, self.flags.quick)
+        train, epochs, seeds = (320, 1, (1,)) if self.flags.quick else (2048, 8, (1, 2, 3))
+        rows, held_out = [], set()
+        for program in programs:
+            why, curves = program.missing, []
+            for seed in () if why else seeds:
+                try:
+                    curve, counts = self.curve(program, self.job(records=pattern, train=train, seed=seed), epochs)
+                except Failed as problem:
+                    why, curves = f"failed: {problem}", []
+                    say(f"{program.label}, seed {seed}: {why}")
+                    break
+                curves.append(curve)
+                held_out |= counts
+                say(f"  {program.label}, seed {seed}: " + " ".join(f"{accuracy:.1f}" for accuracy in curve))
+            means = [f"{statistics.mean(each):.1f} ({min(each):.1f} to {max(each):.1f})" for each in zip(*curves)]
+            rows.append([program.label] + (means or [why] + [""] * (epochs - 1)))
+        if len(held_out) != 1:
+            raise Refused(f"programs held out {sorted(held_out)} pictures")
+        told = (
+            "Accuracy in percent after each epoch, training the same network from the same weights on the first "
+            f"{train} of the {what}, over the other {held_out.pop():.0f}: Float, batch 32, Adam, dropout. Means of "
+            f"{len(seeds)} seeds of shuffles and dropout, with the least and the most. Ours shuffles exactly, Keras 1,000 "
+            "at a time; ours stores resized pictures as bytes, Keras as floats."
+        ) + self.report.quick_note()
+        self.report.write("accuracy", [told, ""] + table(["program", *map(str, range(1, epochs + 1))], rows))
+
+    def curve(self, program, job, epochs):
+        """Percents, and how many pictures they are of."""
+        running = program.start(job, self.bench.data)
+        try:
+            running.wait_ready()
+            found, counts = [], set()
+            for _ in range(epochs):
+                running.ask("pass")
+                _, count, accuracy = running.ask("validate")
+                found.append(100 * accuracy)
+                counts.add(count)
+            return found, counts
+        finally:
+            running.close()
 
     def dlib(self):
         if not any(p.key == "dlib" for p in self.programs):

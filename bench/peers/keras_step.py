@@ -15,6 +15,8 @@ import protocol  # noqa: E402 (beside this file)
 flags = protocol.arguments(__doc__.splitlines()[0])
 flags.add_argument("--xla", action="store_true", help="compile the step by XLA")
 flags.add_argument("--inter-op", type=int, default=0, help="operations at once (0: as many as threads)")
+flags.add_argument("--train", type=int, default=0, help="on the first of the records; the others are for validate")
+flags.add_argument("--seed", type=int, default=1, help="of shuffles and dropout")
 flags.add_argument("--shuffle", type=int, default=1000, help="pictures in tf.data's shuffle buffer")
 flags = flags.parse_args()
 
@@ -164,27 +166,33 @@ def parse(record):
     return tf.image.resize(image, [150, 150]), tf.cast(example["label"], tf.int32)
 
 
-def pipeline():
+def records():
     files = sorted(name for name in glob.glob(flags.records) if not name.endswith(".plimsoll-index"))
+    return tf.data.TFRecordDataset(files)
+
+
+def pipeline(stored, training=True):
     options = tf.data.Options()
     options.threading.private_threadpool_size = flags.threads
     options.threading.max_intra_op_parallelism = 1  # as the guide to tf.data's performance advises
     options.deterministic = False  # faster; the order is random anyway
+    if training:
+        stored = stored.shuffle(flags.shuffle)  # of the stored bytes, which take less room
     return (
-        tf.data.TFRecordDataset(files)
-        .shuffle(flags.shuffle)  # of the stored bytes, which take less room
-        .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(flags.batch, drop_remainder=True)
+        stored.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(flags.batch, drop_remainder=training)
         .prefetch(tf.data.AUTOTUNE)
         .with_options(options)
     )
 
 
 def main():
+    keras.utils.set_random_seed(flags.seed)
     training = Training(flags.dropout)
     ready = {"program": f"Keras {keras.__version__}, TensorFlow {tf.__version__}", "threads": flags.threads}
     if flags.records:
-        dataset = pipeline()
+        dataset = pipeline(records().take(flags.train) if flags.train else records())
+        held_out = pipeline(records().skip(flags.train), training=False) if flags.train else None
 
         def run_pass():
             pictures, total = 0, tf.zeros([])
@@ -193,7 +201,16 @@ def main():
                 pictures += flags.batch
             return pictures, float(total) / (pictures // flags.batch)
 
-        protocol.speak(ready, run_pass=run_pass)
+        def validate():
+            right = pictures = 0
+            for images, labels in held_out:
+                right += int(training.judge(images, labels)[1])
+                pictures += len(labels)
+            if not pictures:
+                sys.exit(f"--train {flags.train}: no record is left")
+            return pictures, right / pictures
+
+        protocol.speak(ready, run_pass=run_pass, validate=validate if flags.train else None)
         return
     arrays = protocol.Arrays(flags.data, flags.batch)
 

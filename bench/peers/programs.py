@@ -34,6 +34,8 @@ class Job:
     threads: int = 1
     budget: int = 0  # bytes of our arena; 0: what is free
     records: str = ""
+    train: int = 0  # of the records, from the first on; the others are held out
+    seed: int = 1
 
 
 @dataclass
@@ -54,6 +56,8 @@ class Program:
         if job.budget and self.key == "plimsoll":
             flags += ["--budget", str(job.budget)]
         flags += ["--records", job.records] if job.records else ["--data", str(data.arrays(job.network))]
+        if job.train:  # ours and Keras
+            flags += ["--train", str(job.train), "--seed", str(job.seed)]
         threads = {name: str(job.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         return Running(self, [*self.command, *flags], os.environ | threads | self.environment)
 
@@ -142,14 +146,21 @@ class Data:
     def weights(self, network):
         return self.arrays(network).with_suffix(".safetensors")
 
+    @staticmethod
+    def files(wanted):
+        """TFRecord files of a pattern, without the indices beside them."""
+        found = sorted(pathlib.Path(wanted).parent.glob(pathlib.Path(wanted).name))
+        return [file for file in found if file.suffix != ".plimsoll-index"]
+
     def records(self, wanted, quick):
         """A pattern of TFRecord files and what they are. Links, because an index is written beside what is read."""
-        files = sorted(pathlib.Path(wanted).parent.glob(pathlib.Path(wanted).name))
-        files = [file for file in files if file.suffix != ".plimsoll-index"][: 1 if quick else None]
+        files = self.files(wanted)[: 1 if quick else None]
         folder = self.folder / "records"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         for file in files:
-            (folder / file.name).symlink_to(file.resolve())
+            link = folder / file.name
+            if not link.exists():
+                link.symlink_to(file.resolve())
         if files:
             return str(folder / "*"), f"pictures in {len(files)} TFRecord file{'s' if len(files) > 1 else ''}"
         made, pictures = folder / "made-up.tfrecord", 256 if quick else 2048

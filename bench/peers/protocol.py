@@ -7,6 +7,7 @@ stdout:
     evaluate    forward over all pictures, without dropout: seconds, pictures
     losses K R  K steps without dropout at learning rate R, from the given weights, by a network made for it: K losses
     pass        all pictures once, in a new order, read from TFRecord files: seconds, pictures, mean loss
+    validate    forward over the records that are not trained on (--train): seconds, pictures, accuracy
     quit        the most bytes that were resident at once; then the program ends
 
 Pictures lie in host memory as bytes and become floats (/255) in the step, in every program.
@@ -92,11 +93,13 @@ class Arrays:
         return self.images[first : first + self.batch], self.labels[first : first + self.batch]
 
 
-def speak(ready, train=None, evaluate=None, losses=None, run_pass=None, peak_bytes=lambda: status_bytes("VmHWM")):
+def speak(ready, train=None, evaluate=None, losses=None, run_pass=None, validate=None,
+          peak_bytes=lambda: status_bytes("VmHWM")):
     """Answers commands until `quit`. What others print goes to stderr.
 
     \\param ready a dict for the first line \\param train (K) to the last loss \\param evaluate () to pictures
     \\param losses (K, R) to K losses \\param run_pass () to (pictures, mean loss)
+    \\param validate () to (pictures, accuracy)
     """
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -115,6 +118,9 @@ def speak(ready, train=None, evaluate=None, losses=None, run_pass=None, peak_byt
         elif words == ["pass"] and run_pass:
             pictures, loss = run_pass()
             out.write(f"{time.perf_counter() - began:.9g} {pictures} {loss:.9g}\n")
+        elif words == ["validate"] and validate:
+            pictures, accuracy = validate()
+            out.write(f"{time.perf_counter() - began:.9g} {pictures} {accuracy:.9g}\n")
         elif words == ["quit"]:
             break
         else:

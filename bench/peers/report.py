@@ -52,7 +52,10 @@ class Report:
     def turns(self):
         """How it was measured: a sentence."""
         how = f"Medians of {self.flags.rounds} turns, one program at a time, {self.flags.threads} threads each."
-        return how + (" **A quick run: it shows that this works, and no speeds.**" if self.flags.quick else "")
+        return how + self.quick_note()
+
+    def quick_note(self):
+        return " **A quick run: it shows that this works, and no numbers.**" if self.flags.quick else ""
 
 
 def speed_table(rows, programs, value, turns):

@@ -1,6 +1,6 @@
 #pragma once
 /// \file
-/// Convolution by oneDNN.
+/// Convolution by oneDNN's direct algorithm.
 
 #include <plimsoll/device/host/loops.hpp>
 #include <plimsoll/device/host/onednn.hpp>

@@ -292,8 +292,9 @@ namespace plimsoll::inline PLIMSOLL_ABI::detail {
 inline bool computes(dnnl_cpu_isa_t instructions) {
     return (dnnl_get_effective_cpu_isa() & instructions) == instructions;
 }
+/// Whether it has arithmetic for bfloat16.
 inline bool computes_bfloat16() { return computes(dnnl_cpu_isa_avx512_core_bf16); }
-/// Products of bfloat16 matrices, a tile at a time: many times as fast as other arithmetic.
+/// Whether it multiplies matrices of bfloat16 in tiles (AMX), many times as fast as otherwise.
 inline bool computes_bfloat16_tiles() { return computes(dnnl_cpu_isa_avx512_core_amx); }
 
 } // namespace plimsoll::inline PLIMSOLL_ABI::detail

@@ -49,8 +49,10 @@ class ConvolutionKernel : public NodeKernel {
 
   private:
     static bool products_cost_most() {
-        if constexpr (std::same_as<T, float>) return true;
-        return detail::computes_bfloat16() && !detail::computes_bfloat16_tiles();
+        if constexpr (std::same_as<T, float>)
+            return true;
+        else
+            return detail::computes_bfloat16() && !detail::computes_bfloat16_tiles();
     }
     NodeKernel& kernel() {
         if (winograd_) return *winograd_;

@@ -10,7 +10,11 @@
 #if PLIMSOLL_WITH_ONEDNN
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstring>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
@@ -32,8 +36,8 @@ struct Sizes {
           element_bytes(bytes),
           input_gradient(site.input_gradient) {}
 
-    /// Tiles that are multiplied together: a slice's in equal parts, as few as the cache allows. Odd, or the
-    /// same place in all 16 matrices would compete for the same lines of a cache.
+    /// Tiles that are multiplied together: a slice's in equal parts, as few as the cache allows. Odd, or (up
+    /// to 512 channels) the same place in all 16 matrices would compete for the same lines of a cache.
     [[nodiscard]] constexpr std::int64_t room(const Tiling& tiling) const {
         const std::int64_t most = std::max(least_tiles, most_bytes / (elements * 4 * (channels + filters)));
         const std::int64_t all = images * tiling.of_picture(), blocks = (all + most - 1) / most;
@@ -50,7 +54,8 @@ struct Sizes {
     [[nodiscard]] constexpr std::int64_t weights(std::int64_t bytes) const {
         return aligned(bytes * elements * channels * filters);
     }
-    /// Of the library, for a product: some columns of a matrix.
+    /// Of the library, for a product: packed columns of the right matrix, or rows of a transposed left one,
+    /// in blocks. Ways that want more are passed over.
     [[nodiscard]] constexpr std::int64_t workspace() const {
         return 65536 + 512 * std::max({most_room(), channels, filters});
     }
@@ -66,10 +71,11 @@ struct Sizes {
 
 } // namespace detail::winograd
 
-/// Convolution with windows of 3 x 3 pixels that lie side by side, channels last. Forward, 16 matrices
+/// Convolution with windows of 3 x 3 at every pixel, channels last. Forward, 16 matrices
 /// (tiles, C) of transformed inputs are multiplied by 16 (C, F) of transformed weights. The input gradient is
 /// the same with windows turned by 180 degrees, whose weights are the same numbers in other places; weights'
-/// gradients stay transformed until the lanes have been summed. \tparam T float: of activations
+/// gradients stay transformed until the lanes have been summed. \tparam T float or bfloat16: of activations
+/// and of what is multiplied
 template <class T>
 class WinogradConvolution : public NodeKernel {
   public:
@@ -79,8 +85,8 @@ class WinogradConvolution : public NodeKernel {
             site.output_layout == Layout::channels_last(site.output))
             make_products();
     }
-    /// Whether the algorithm can do a convolution of these shapes, and faster than the direct one. Of layouts
-    /// it knows channels last alone; what a plan takes must not depend on them.
+    /// Whether the algorithm can do a convolution of these shapes, and is worth it. Of layouts it knows
+    /// channels last alone, but there is room for it under any.
     static constexpr bool pays(const Site& site) {
         const Window window = site.facts.window;
         constexpr int at_once = detail::winograd::at_once;
@@ -141,7 +147,7 @@ class WinogradConvolution : public NodeKernel {
     }
     void weight_gradient(const Call& call);
     void input_gradient(const Call& call);
-    void bias_gradient(const T* dy, std::int64_t pixels, float* sum) const;
+    void bias_gradient(const Call& call, float* of_picture) const;
 
     Site site_;
     Team team_;
@@ -199,7 +205,7 @@ void WinogradConvolution<T>::pack(const Call& call) {
             float w[9][at_once_], made[elements_][at_once_];
             for (int f = 0; f < at_once_; ++f)
                 for (int i = 0; i < 9; ++i) w[i][f] = from[9 * (f * channels + c) + i];
-            detail::winograd::transform_weights(w, made);
+            detail::winograd::transform_weights(w, made[0]);
             for (int e = 0; e < elements_; ++e)
                 detail::convert(made[e], to_elements + (e * channels + c) * filters, at_once_);
         }
@@ -211,13 +217,14 @@ void WinogradConvolution<T>::forward(const Call& call) {
     const Places at = places(call);
     auto* products = reinterpret_cast<float*>(at.of_outputs);
     for_blocks(call, sizes_.outputs, [&](const Block& block) {
-        from_inputs(static_cast<const T*>(call.input), site_.input, sizes_.outputs, block,
-                    site_.facts.window.padding, false, at.of_inputs);
+        detail::winograd::from_pictures(static_cast<const T*>(call.input), site_.input, sizes_.outputs, block,
+                                        site_.facts.window.padding, false, at.of_inputs);
         block.clear_rest(at.of_inputs, sizes_.channels);
         workers_[static_cast<std::size_t>(call.worker)].forward.run({at.of_inputs, call.packed, products},
                                                                     at.workspace);
-        to_outputs(products, sizes_.outputs, block, false, has_bias() ? call.parameters[1] : nullptr,
-                   static_cast<T*>(call.output));
+        detail::winograd::to_pictures(products, sizes_.outputs, block, false,
+                                      has_bias() ? call.parameters[1] : nullptr,
+                                      static_cast<T*>(call.output));
     });
 }
 
@@ -232,34 +239,40 @@ void WinogradConvolution<T>::weight_gradient(const Call& call) {
     const Places at = places(call);
     if (!call.accumulate) std::memset(call.partial, 0, static_cast<std::size_t>(sizes_.needs().partial));
     for_blocks(call, sizes_.outputs, [&](const Block& block) {
-        from_inputs(static_cast<const T*>(call.input), site_.input, sizes_.outputs, block,
-                    site_.facts.window.padding, false, at.of_inputs);
-        from_output_gradients(static_cast<const T*>(call.output_gradient), sizes_.outputs, block,
-                              at.of_outputs);
+        detail::winograd::from_pictures(static_cast<const T*>(call.input), site_.input, sizes_.outputs, block,
+                                        site_.facts.window.padding, false, at.of_inputs);
+        detail::winograd::from_output_gradients(static_cast<const T*>(call.output_gradient), sizes_.outputs,
+                                                block, at.of_outputs);
         block.clear_rest(at.of_inputs, sizes_.channels);
         block.clear_rest(at.of_outputs, sizes_.filters);
         workers_[static_cast<std::size_t>(call.worker)].weight_gradient.run(
             {at.of_inputs, at.of_outputs, call.partial}, at.workspace);
     });
-    if (has_bias())
-        bias_gradient(static_cast<const T*>(call.output_gradient), call.count * site_.output.pixels(),
-                      detail::floats_at(call.partial, sizes_.weights(4)));
+    if (has_bias()) bias_gradient(call, reinterpret_cast<float*>(at.of_inputs));
 }
 
-/// Adds up pixels, four at a time. \param dy (pixels, F) \param sum (F)
+/// Adds up a picture's pixels, four at a time, then the pictures. \param of_picture (F)
 template <class T>
-void WinogradConvolution<T>::bias_gradient(const T* __restrict dy, std::int64_t pixels,
-                                           float* __restrict sum) const {
+void WinogradConvolution<T>::bias_gradient(const Call& call, float* of_picture) const {
     const std::int64_t filters = sizes_.filters;
-    for (; pixels >= 4; pixels -= 4, dy += 4 * filters) {
+    float* __restrict sum = of_picture;
+    float* __restrict bias = detail::floats_at(call.partial, sizes_.weights(4)); // (F)
+    const T* __restrict dy = static_cast<const T*>(call.output_gradient);        // (count, H, W, F)
+    for (int picture = 0; picture < call.count; ++picture) {
+        std::fill_n(sum, filters, 0.0f);
+        std::int64_t pixels = site_.output.pixels();
+        for (; pixels >= 4; pixels -= 4, dy += 4 * filters) {
+            PLIMSOLL_SIMD
+            for (std::int64_t f = 0; f < filters; ++f)
+                sum[f] += (to_float(dy[f]) + to_float(dy[filters + f])) +
+                          (to_float(dy[2 * filters + f]) + to_float(dy[3 * filters + f]));
+        }
+        for (; pixels > 0; --pixels, dy += filters) {
+            PLIMSOLL_SIMD
+            for (std::int64_t f = 0; f < filters; ++f) sum[f] += to_float(dy[f]);
+        }
         PLIMSOLL_SIMD
-        for (std::int64_t f = 0; f < filters; ++f)
-            sum[f] += (to_float(dy[f]) + to_float(dy[filters + f])) +
-                      (to_float(dy[2 * filters + f]) + to_float(dy[3 * filters + f]));
-    }
-    for (; pixels > 0; --pixels, dy += filters) {
-        PLIMSOLL_SIMD
-        for (std::int64_t f = 0; f < filters; ++f) sum[f] += to_float(dy[f]);
+        for (std::int64_t f = 0; f < filters; ++f) bias[f] += sum[f];
     }
 }
 
@@ -268,12 +281,14 @@ void WinogradConvolution<T>::input_gradient(const Call& call) {
     const Places at = places(call);
     auto* products = reinterpret_cast<float*>(at.of_inputs);
     for_blocks(call, sizes_.inputs, [&](const Block& block) {
-        from_inputs(static_cast<const T*>(call.output_gradient), site_.output, sizes_.inputs, block,
-                    2 - site_.facts.window.padding, true, at.of_outputs);
+        detail::winograd::from_pictures(static_cast<const T*>(call.output_gradient), site_.output,
+                                        sizes_.inputs, block, 2 - site_.facts.window.padding, true,
+                                        at.of_outputs);
         block.clear_rest(at.of_outputs, sizes_.filters);
         workers_[static_cast<std::size_t>(call.worker)].input_gradient.run(
             {at.of_outputs, call.packed, products}, at.workspace);
-        to_outputs(products, sizes_.inputs, block, true, nullptr, static_cast<T*>(call.input_gradient));
+        detail::winograd::to_pictures(products, sizes_.inputs, block, true, nullptr,
+                                      static_cast<T*>(call.input_gradient));
     });
 }
 

@@ -50,25 +50,25 @@ struct Block {
 /// \param x pictures (H, W, C) of the tiling \param before pixels by which patches begin before their tile
 /// \param turned see Tile
 template <class T, class E>
-void from_inputs(const T* x, Shape shape, const Tiling& tiling, const Block& block, int before, bool turned,
-                 E* matrices) {
+void from_pictures(const T* x, Shape shape, const Tiling& tiling, const Block& block, int before, bool turned,
+                   E* matrices) {
     const std::int64_t channels = shape.channels, row_length = shape.width * channels;
     block.for_tiles(tiling, [&](std::int64_t tile, std::int64_t picture, int row, int column) {
         const int top = row - before, left = column - before;
-        const T* corner = x + picture * shape.size() + top * row_length + left * channels;
+        const std::int64_t corner = picture * shape.size() + top * row_length + left * channels;
         const int first_i = std::max(0, -top), end_i = std::min(4, shape.height - top);
         const int first_j = std::max(0, -left), end_j = std::min(4, shape.width - left);
         const bool inside = first_i == 0 && first_j == 0 && end_i == 4 && end_j == 4;
         for (std::int64_t c = 0; c < channels; c += at_once) {
             const Tile<E> to{matrices + tile * channels + c, block.room * channels, turned};
             if (inside) {
-                transform_input(Pixels<const T>{corner + c, row_length, channels}, to);
+                transform_input(Pixels<const T>{x + corner + c, row_length, channels}, to);
                 continue;
             }
             T patch[16 * at_once]{}; // (4, 4, at_once)
             for (int i = first_i; i < end_i; ++i)
                 for (int j = first_j; j < end_j; ++j)
-                    std::copy_n(corner + i * row_length + j * channels + c, at_once,
+                    std::copy_n(x + corner + i * row_length + j * channels + c, at_once,
                                 patch + (4 * i + j) * at_once);
             transform_input(Pixels<const T>{patch, 4 * at_once, at_once}, to);
         }
@@ -77,9 +77,9 @@ void from_inputs(const T* x, Shape shape, const Tiling& tiling, const Block& blo
 
 /// Tiles' elements to their pixels. \param bias (C), or null \param y pictures (H, W, C) of the tiling
 template <class T>
-void to_outputs(const float* matrices, const Tiling& tiling, const Block& block, bool turned,
-                const float* bias, T* y) {
-    static constexpr float no_bias[at_once]{};
+void to_pictures(const float* matrices, const Tiling& tiling, const Block& block, bool turned,
+                 const float* bias, T* y) {
+    static constexpr float zeros[at_once]{};
     const Shape shape = tiling.shape;
     const std::int64_t channels = shape.channels, row_length = shape.width * channels;
     block.for_tiles(tiling, [&](std::int64_t tile, std::int64_t picture, int row, int column) {
@@ -87,7 +87,7 @@ void to_outputs(const float* matrices, const Tiling& tiling, const Block& block,
         const int rows = std::min(2, shape.height - row), columns = std::min(2, shape.width - column);
         for (std::int64_t c = 0; c < channels; c += at_once) {
             const Tile<const float> from{matrices + tile * channels + c, block.room * channels, turned};
-            const float* more = bias == nullptr ? no_bias : bias + c;
+            const float* more = bias == nullptr ? zeros : bias + c;
             if (rows == 2 && columns == 2) {
                 transform_to_outputs(from, more, Pixels<T>{corner + c, row_length, channels});
                 continue;

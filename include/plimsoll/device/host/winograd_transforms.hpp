@@ -2,7 +2,7 @@
 /// \file
 /// The transforms of Winograd's F(2 x 2, 3 x 3) for convolutions (Lavin and Gray, "Fast Algorithms for
 /// Convolutional Neural Networks", CVPR 2016): 2 x 2 outputs of a window of 3 x 3 take 16 products instead of
-/// 36. Their constants are 1 and 1/2, so they lose no more than a few additions round.
+/// 36. Their constants are 1 and 1/2, so they lose no more than the rounding of a few additions.
 
 #include <plimsoll/core/storage.hpp>
 
@@ -57,8 +57,8 @@ struct Tile {
     [[nodiscard]] std::int64_t last() const { return turned ? 0 : 3 * matrix; }
 };
 
-/// to<E> of a sum of numbers of type E, in fewer instructions. A NaN's bits are those of an operand: none of
-/// them lies where they would be rounded.
+/// to<E> of a sum of numbers of type E, in fewer instructions. A NaN there is an operand's or the processor's
+/// own: neither has bits where they would be rounded.
 template <class E>
 constexpr E rounded_sum(float sum) {
     return to<E>(sum);
@@ -152,16 +152,15 @@ template <class T, class E>
 }
 
 /// Weights of at_once windows of 3 x 3 to elements. \param w (3 x 3, at_once) \param to (4 x 4, at_once)
-inline void transform_weights(const float (&w)[9][at_once], float (&to)[elements][at_once]) {
-    float* __restrict out = to[0];
+inline void transform_weights(const float (&w)[9][at_once], float* __restrict to) {
     PLIMSOLL_SIMD
     for (int f = 0; f < at_once; ++f) {
         const Four p = of_weights(w[0][f], w[3][f], w[6][f]), q = of_weights(w[1][f], w[4][f], w[7][f]);
         const Four r = of_weights(w[2][f], w[5][f], w[8][f]);
-        store_row(out + f, 0, at_once, 3 * at_once, of_weights(p.a, q.a, r.a));
-        store_row(out + 4 * at_once + f, 0, at_once, 3 * at_once, of_weights(p.b, q.b, r.b));
-        store_row(out + 8 * at_once + f, 0, at_once, 3 * at_once, of_weights(p.c, q.c, r.c));
-        store_row(out + 12 * at_once + f, 0, at_once, 3 * at_once, of_weights(p.d, q.d, r.d));
+        store_row(to + f, 0, at_once, 3 * at_once, of_weights(p.a, q.a, r.a));
+        store_row(to + 4 * at_once + f, 0, at_once, 3 * at_once, of_weights(p.b, q.b, r.b));
+        store_row(to + 8 * at_once + f, 0, at_once, 3 * at_once, of_weights(p.c, q.c, r.c));
+        store_row(to + 12 * at_once + f, 0, at_once, 3 * at_once, of_weights(p.d, q.d, r.d));
     }
 }
 
