@@ -149,8 +149,8 @@ class Parts:
         told = (
             "Accuracy in percent after each epoch, training the same network from the same weights on the first "
             f"{train} of the {what}, over the other {held_out.pop():.0f}: Float, batch 32, Adam, dropout. Means of "
-            f"{len(seeds)} seeds of shuffles and dropout, with the least and the most. Ours shuffles exactly, Keras 1,000 "
-            "at a time; ours stores resized pictures as bytes, Keras as floats."
+            f"{len(seeds)} seeds of shuffles and dropout, with the least and the most. Ours shuffles exactly, Keras "
+            "1,000 at a time; ours stores resized pictures as bytes, Keras as floats."
         ) + self.report.quick_note()
         self.report.write("accuracy", [told, ""] + table(["program", *map(str, range(1, epochs + 1))], rows))
 
@@ -184,32 +184,37 @@ class Parts:
         self.compile()
 
     def compile(self):
-        """Seconds and memory of the compiler for programs that do the same: ours is cut down to what dlib's does."""
-        entries = json.loads((pathlib.Path(self.flags.build) / "compile_commands.json").read_text())
-        entry = next(entry for entry in entries if entry["file"].endswith("bench/train_peer.cpp"))
-        words = shlex.split(entry["command"])
-        if words[0].endswith("ccache"):
-            words = words[1:]
-        out = self.bench.data.folder / "compiled.o"
-        words[words.index("-o") + 1] = str(out)
-        ours = words + ["-DTRAIN_PEER_SMALL"]
-        theirs = [words[0], "-std=c++17", "-O3", "-DNDEBUG", "-march=native", "-c", str(HERE / "dlib_step.cpp"), "-o"]
-        theirs.append(str(out))
-        commands = {"Plimsoll, bench/train_peer.cpp": ours, "dlib, bench/peers/dlib_step.cpp": theirs}
+        """Seconds and memory of the compiler for programs that do the same (ours is cut down to what dlib's does), and
+        for the examples under each compiler there is."""
+        out = str(self.bench.data.folder / "compiled.o")
+        ours, folder = compile_command(self.flags.build, "bench/train_peer.cpp", out)
+        theirs = [ours[0], "-std=c++17", "-O3", "-DNDEBUG", "-march=native", "-c", "-o", out, str(HERE / "dlib_step.cpp")]
+        commands = {
+            "Plimsoll, bench/train_peer.cpp": ours + ["-DTRAIN_PEER_SMALL"],
+            "dlib, bench/peers/dlib_step.cpp": theirs,
+        }
         found = {name: [] for name in commands}
         for _ in range(1 if self.flags.quick else 3):
             for name, command in commands.items():
-                found[name].append(compile_cost(command, entry["directory"]))
+                found[name].append(compile_cost(command, folder))
+        rows = [cost_row([name], costs) for name, costs in found.items()]
+        told = f"The same network and protocol, float, compiled with -O3 -march=native by {version_of(ours[0])}:"
+        lines = [told, ""] + table(["program", "seconds", "compiler's peak, MiB"], rows, 1)
+
         rows = []
-        for name, costs in found.items():
-            if None in costs:
-                rows.append([name, "does not compile: not installed?", ""])
-            else:
-                seconds, peak = (statistics.median(values) for values in zip(*costs))
-                rows.append([name, f"{seconds:.1f}", f"{peak / MIB:,.0f}"])
-        version = subprocess.run([words[0], "--version"], capture_output=True, text=True).stdout.splitlines()[0]
-        told = f"The same network and protocol, float, compiled with -O3 -march=native by {version}:"
-        self.report.write("compile", [told, ""] + table(["program", "seconds", "compiler's peak, MiB"], rows, 1))
+        for example in ("examples/fashion_mnist.cpp", "examples/cats_vs_dogs.cpp"):
+            command, folder = compile_command(self.flags.build, example, out)
+            rows.append(cost_row([example, version_of(command[0])], [compile_cost(command, folder)]))
+            if shutil.which("clang++"):
+                cost = compile_cost(["clang++", *command[1:]], folder)
+                rows.append(cost_row([example, version_of("clang++")], [cost]))
+            if (ROOT / "build/cuda/compile_commands.json").exists():
+                command, folder = compile_command(ROOT / "build/cuda", example, out)
+                cost = compile_cost(command, folder)
+                rows.append(cost_row([example, version_of(command[0]) + ", for a GPU"], [cost]))
+        told = "The examples, which include every source, precision and format, as they are built here, once each:"
+        lines += [told, ""] + table(["example", "compiler", "seconds", "compiler's peak, MiB"], rows, 2)
+        self.report.write("compile", lines)
 
     # ---------------------------------------------------------------------------------------------------- plots
     def series(self, points, value):
@@ -296,6 +301,30 @@ class Parts:
         heads = ["budget, MiB", "arena, MiB", "most resident, MiB", "micro-batch", "pictures a second"]
         lines = [f"![Speed against budget]({name})", *self.missing(results), ""]
         self.report.write("budget", lines + table(heads, rows, 0))
+
+
+def compile_command(build, source, out):
+    """How a build compiles a source: words, and where."""
+    entries = json.loads((pathlib.Path(build) / "compile_commands.json").read_text())
+    entry = next(entry for entry in entries if entry["file"].endswith("/" + source))
+    words = shlex.split(entry["command"])
+    if words[0].endswith("ccache"):
+        words = words[1:]
+    words[words.index("-o") + 1] = out
+    return words, entry["directory"]
+
+
+def version_of(compiler):
+    """Its name and version, of the line that says it: nvcc's is the last but one."""
+    lines = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout.splitlines()
+    return next((line for line in lines if "release" in line), lines[0])
+
+
+def cost_row(words, costs):
+    if None in costs:
+        return [*words, "does not compile: not installed?", ""]
+    seconds, peak = (statistics.median(values) for values in zip(*costs))
+    return [*words, f"{seconds:.1f}", f"{peak / MIB:,.0f}"]
 
 
 def compile_cost(command, folder):
