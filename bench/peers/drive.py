@@ -128,7 +128,7 @@ class Parts:
         programs = [p for p in self.programs if p.key in ("plimsoll", "keras")]
         self.bench.agree("guide", [p.key for p in programs])
         pattern, what = self.bench.data.records(self.flags.records, self.flags.quick)
-        train, epochs, seeds = (320, 1, (1,)) if self.flags.quick else (2048, 8, (1, 2, 3))
+        train, epochs, seeds = (320, 1, (1,)) if self.flags.quick else (2048, 5, (1, 2, 3))
         rows, held_out = [], set()
         for program in programs:
             why, curves = program.missing, []
@@ -188,7 +188,7 @@ class Parts:
         for the examples under each compiler there is."""
         out = str(self.bench.data.folder / "compiled.o")
         ours, folder = compile_command(self.flags.build, "bench/train_peer.cpp", out)
-        theirs = [ours[0], "-std=c++17", "-O3", "-DNDEBUG", "-march=native", "-c", "-o", out, str(HERE / "dlib_step.cpp")]
+        theirs = [ours[0], *"-std=c++17 -O3 -DNDEBUG -march=native -c -o".split(), out, str(HERE / "dlib_step.cpp")]
         commands = {
             "Plimsoll, bench/train_peer.cpp": ours + ["-DTRAIN_PEER_SMALL"],
             "dlib, bench/peers/dlib_step.cpp": theirs,
