@@ -39,29 +39,12 @@ void step(benchmark::State& state) {
     state.SetItemsProcessed(batch * state.iterations()); // pictures
     state.counters["arena MiB"] = process::mib(job.peak());
 }
-BENCHMARK_TEMPLATE(step, Guide, Float)
-    ->ArgName("batch")
-    ->Arg(32)
-    ->Arg(128)
-    ->Unit(benchmark::kMillisecond)
-    ->UseRealTime();
-BENCHMARK_TEMPLATE(step, Guide, BFloat16)
-    ->ArgName("batch")
-    ->Arg(32)
-    ->Arg(128)
-    ->Unit(benchmark::kMillisecond)
-    ->UseRealTime();
-BENCHMARK_TEMPLATE(step, ResNet18, Float)
-    ->ArgName("batch")
-    ->Arg(32)
-    ->Arg(128)
-    ->Unit(benchmark::kMillisecond)
-    ->UseRealTime();
-BENCHMARK_TEMPLATE(step, ResNet18, BFloat16)
-    ->ArgName("batch")
-    ->Arg(32)
-    ->Arg(128)
-    ->Unit(benchmark::kMillisecond)
-    ->UseRealTime();
+void batches(benchmark::internal::Benchmark* benchmark) {
+    benchmark->ArgName("batch")->Arg(32)->Arg(128)->Unit(benchmark::kMillisecond)->UseRealTime();
+}
+BENCHMARK_TEMPLATE(step, Guide, Float)->Apply(batches);
+BENCHMARK_TEMPLATE(step, Guide, BFloat16)->Apply(batches);
+BENCHMARK_TEMPLATE(step, ResNet18, Float)->Apply(batches);
+BENCHMARK_TEMPLATE(step, ResNet18, BFloat16)->Apply(batches);
 
 } // namespace
