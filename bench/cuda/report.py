@@ -38,13 +38,13 @@ def add(lines, output, log, status, *pairs):
         if name in told:
             told[name] = int(told[name])
     rows, why = [], reason(pathlib.Path(log).read_text(errors="replace"), int(status))
-    if status == "0":
-        try:
-            rows = [json.loads(line) for line in pathlib.Path(output).read_text().splitlines() if line.startswith("{")]
-            why = "printed no numbers"
-        except ValueError as problem:
-            why = f"its output is no JSON: {problem}"
-    rows = rows or [{"failed": why}]
+    try:
+        rows = [json.loads(line) for line in pathlib.Path(output).read_text().splitlines() if line.startswith("{")]
+        why = why if status != "0" else "printed no numbers"
+    except ValueError as problem:
+        why = f"its output is no JSON: {problem}"
+    if status != "0" or not rows:
+        rows.append({"failed": why})
     with open(lines, "a") as out:
         for row in rows:
             out.write(json.dumps(told | row) + "\n")

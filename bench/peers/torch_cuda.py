@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Training of bench/cuda/train_step.cu's networks as PyTorch has it; prints one line of JSON.
+"""Training of bench/cuda/train_step.cu's networks as PyTorch has it; prints a line of JSON for each precision, batch
+and way that is asked for, with commas between them. The first of several pays for what is loaded once, and is the only
+one whose time to a first step and process's memory are told.
 
 Pictures are bytes in pinned host memory, made before anything is timed; each step copies a batch to the device, widens
 it there (/255), and runs forward, backward and Adam. Losses are not read back. PLIMSOLL_BEGAN in the environment is
@@ -10,6 +12,7 @@ import argparse
 import contextlib
 import ctypes
 import gc
+import itertools
 import json
 import os
 import statistics
@@ -64,13 +67,18 @@ sys.dont_write_bytecode = True
 import torch_networks  # noqa: E402 (beside this file)
 
 
+PRECISIONS = ["float", "tf32", "bfloat16", "half"]
+WAYS = ["eager", "graph", "compile", "max-autotune"]
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", choices=["guide", "resnet18"], default="guide")
-    parser.add_argument("--precision", choices=["float", "tf32", "bfloat16", "half"], default="float")
-    parser.add_argument("--way", choices=["eager", "compile", "max-autotune", "graph"], default="eager",
-                        help="graph: the whole step, optimizer included, as one CUDA graph")
-    parser.add_argument("--batch", type=int, default=128)
+    words = lambda known: lambda text: [known[known.index(word)] for word in text.split(",")]  # noqa: E731
+    parser.add_argument("--precision", type=words(PRECISIONS), default=["float"], help=", ".join(PRECISIONS))
+    parser.add_argument("--way", type=words(WAYS), default=["eager"],
+                        help=", ".join(WAYS) + "; graph: the whole step, optimizer included, as one CUDA graph")
+    parser.add_argument("--batch", type=lambda text: [int(word) for word in text.split(",")], default=[128])
     parser.add_argument("--rounds", type=int, default=7, help="that are timed, after one that is not")
     parser.add_argument("--steps", type=int, default=60, help="of a round")
     parser.add_argument("--no-evaluate", action="store_true", help="train only")
@@ -219,12 +227,8 @@ def process_device_bytes():
     return now[uuid] - used_before[uuid] if uuid in now and uuid in used_before else None
 
 
-def main():
-    flags = arguments()
-    if flags.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("torch_cuda.py: PyTorch sees no GPU")
-    if flags.way == "graph" and flags.device != "cuda":
-        sys.exit("torch_cuda.py: CUDA graphs need a GPU")
+def measure(flags, first):
+    """One precision, batch and way."""
     torch.manual_seed(1)
     torch.backends.cuda.matmul.allow_tf32 = flags.precision == "tf32"
     torch.backends.cudnn.allow_tf32 = flags.precision == "tf32"
@@ -264,14 +268,15 @@ def main():
         "steps": flags.steps,
         **spread("images_per_second", trained),
         "loss": float(step(pictures.next())),
-        "seconds_to_first_step": first_step,
     }
+    if first:
+        record["seconds_to_first_step"] = first_step
     if flags.device == "cuda":
         record |= {
             "max_memory_allocated": torch.cuda.max_memory_allocated(),
             "max_memory_reserved": torch.cuda.max_memory_reserved(),
             "max_memory_reserved_at_the_start": most_reserved,
-            "process_device_bytes": process_device_bytes(),
+            "process_device_bytes": process_device_bytes() if first else None,
         }
     if not flags.no_evaluate:
         training.model.eval()
@@ -288,7 +293,30 @@ def main():
         "cudnn": torch.backends.cudnn.version(),
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
     }
-    print(json.dumps(record))
+    print(json.dumps(record), flush=True)
+
+
+def main():
+    flags = arguments()
+    if flags.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("torch_cuda.py: PyTorch sees no GPU")
+    if "graph" in flags.way and flags.device != "cuda":
+        sys.exit("torch_cuda.py: CUDA graphs need a GPU")
+    wanted = list(itertools.product(flags.way, flags.batch, flags.precision))
+    for number, (way, batch, precision) in enumerate(wanted):
+        one = argparse.Namespace(**vars(flags) | {"way": way, "batch": batch, "precision": precision})
+        try:
+            measure(one, number == 0)
+        except Exception as problem:
+            if len(wanted) == 1:
+                raise
+            print(json.dumps({"way": way, "network": flags.network, "precision": precision, "batch": batch,
+                              "failed": str(problem).strip().splitlines()[-1][:240]}), flush=True)
+        gc.collect()
+        if flags.device == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            torch.compiler.reset()
 
 
 main()

@@ -1609,8 +1609,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
         const bool by_column = (epilogue & CUBLASLT_EPILOGUE_BGRADB) != 0;
         if (by_column || (epilogue & (CUBLASLT_EPILOGUE_BIAS | 16 | CUBLASLT_EPILOGUE_BGRADA)) != 0)
             work.touches.push_back({"bias", bias, (by_column ? is.d.cols : is.d.rows) * is.d.element});
-        if (bytes != 0 && reinterpret_cast<std::uintptr_t>(workspace) % 16 != 0)
-            violation(text(record.name, ": the workspace at ", workspace, " is not aligned to 16"));
+        if (bytes != 0 && reinterpret_cast<std::uintptr_t>(workspace) % 256 != 0)
+            violation(text(record.name, ": the workspace at ", workspace, " is not aligned to 256"));
         sound(work); // cublasLt would not notice
         std::shared_ptr<Stream> stream;
         if (enter(record, stream_handle, stream) != cudaSuccess) return CUBLAS_STATUS_EXECUTION_FAILED;

@@ -5,7 +5,9 @@
 #include <plimsoll/source/array_data.hpp>
 #include <plimsoll/source/view.hpp>
 
+#include <algorithm>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
@@ -85,6 +87,10 @@ class InMemory : public Sliceable<InMemory<PixelType>> {
     [[nodiscard]] int classes() const { return classes_; }
     [[nodiscard]] const std::vector<std::string>& class_names() const { return class_names_; }
     [[nodiscard]] const std::string& name() const { return name_; }
+    /// Where samples are read ahead: one thread copies more slowly than a fast GPU trains.
+    [[nodiscard]] int reader_threads() const {
+        return std::clamp(static_cast<int>(std::thread::hardware_concurrency() / 4), 1, 4);
+    }
 
     [[nodiscard]] Label label(std::uint64_t sample) const {
         return labels_[static_cast<std::size_t>(sample)];

@@ -106,7 +106,15 @@ struct Fiber {
     std::vector<char> stack = std::vector<char>(64 << 10);
     bool ended = false;
 };
+/// Where some threads wait for each other.
+struct Meeting {
+    std::size_t there = 0;
+    int times = 0;
+};
 std::vector<std::unique_ptr<Fiber>> fibers;
+std::size_t running_threads = 0;
+Meeting of_block;
+std::vector<Meeting> of_warps;
 ucontext_t scheduler;
 std::size_t current = 0;
 const std::function<void(int)>* body = nullptr;
@@ -115,6 +123,18 @@ std::vector<double> block_values;
 void enter_fiber() {
     (*body)(static_cast<int>(current));
     fibers[current]->ended = true;
+    --running_threads;
+}
+void meet(Meeting& meeting, const std::size_t& expected) {
+    const int times = meeting.times;
+    for (++meeting.there; meeting.times == times;) {
+        if (meeting.there >= expected) {
+            meeting.there = 0;
+            ++meeting.times;
+        } else {
+            swapcontext(&fibers[current]->context, &scheduler);
+        }
+    }
 }
 } // namespace
 
@@ -122,6 +142,9 @@ void run_block(int threads, const std::function<void(int)>& thread) {
     const auto count = static_cast<std::size_t>(threads);
     while (fibers.size() < count) fibers.push_back(std::make_unique<Fiber>());
     block_values.assign(count, 0);
+    running_threads = count;
+    of_block = {};
+    of_warps.assign((count + 31) / 32, {});
     body = &thread;
     for (std::size_t f = 0; f < count; ++f) {
         Fiber& fiber = *fibers[f];
@@ -141,7 +164,11 @@ void run_block(int threads, const std::function<void(int)>& thread) {
             }
     }
 }
-void barrier() { swapcontext(&fibers[current]->context, &scheduler); }
+void barrier() { meet(of_block, running_threads); } // without those that have ended
+void warp_barrier() {
+    static constexpr std::size_t threads = 32;
+    meet(of_warps[current / threads], threads);
+}
 double sum_over_block(double value) {
     block_values[current] = value;
     barrier();
@@ -329,8 +356,9 @@ struct Matrix {
     cudaDataType_t type = CUDA_R_32F;
     std::uint64_t rows = 0, columns = 0;
     std::int64_t stride = 0;
+    std::int32_t batch = 1;
+    std::int64_t apart = 0; ///< matrices of a batch
 };
-constexpr std::size_t product_workspace = 4096;
 
 template <class Made, class Handle, class... Values>
 cublasStatus_t make(Handle* out, Values... values) {
@@ -364,55 +392,82 @@ cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* out, cudaDataT
                                           std::uint64_t rows, std::uint64_t columns, std::int64_t stride) {
     return make<Matrix>(out, type, rows, columns, stride);
 }
-cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) { return destroy<Matrix>(layout); }
-cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* out) { return make<int>(out, 0); }
-cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t p) { return destroy<int>(p); }
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t,
-                                                    cublasLtMatmulPreferenceAttributes_t, const void*,
-                                                    std::size_t) {
+cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout,
+                                                cublasLtMatrixLayoutAttribute_t name, const void* value,
+                                                std::size_t bytes) {
+    auto& matrix = *reinterpret_cast<Matrix*>(layout);
+    if (name == CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT) std::memcpy(&matrix.batch, value, bytes);
+    if (name == CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET) std::memcpy(&matrix.apart, value, bytes);
     return CUBLAS_STATUS_SUCCESS;
 }
+cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) { return destroy<Matrix>(layout); }
+cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* out) {
+    return make<std::size_t>(out, std::size_t{0});
+}
+cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t p) {
+    return destroy<std::size_t>(p);
+}
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
+                                                    cublasLtMatmulPreferenceAttributes_t name,
+                                                    const void* value, std::size_t bytes) {
+    if (name == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES) std::memcpy(preference, value, bytes);
+    return CUBLAS_STATUS_SUCCESS;
+}
+/// Takes all the workspace it may have.
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t,
                                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
-                                              cublasLtMatrixLayout_t, cublasLtMatmulPreference_t, int,
-                                              cublasLtMatmulHeuristicResult_t* found, int* count) {
+                                              cublasLtMatrixLayout_t, cublasLtMatmulPreference_t preference,
+                                              int, cublasLtMatmulHeuristicResult_t* found, int* count) {
     *found = {};
-    found->workspaceSize = 0;
+    found->workspaceSize = *reinterpret_cast<std::size_t*>(preference);
     return *count = 1, CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void*, const void* a,
                               cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout,
                               const void* beta, const void*, cublasLtMatrixLayout_t, void* d,
-                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t*, void*,
-                              std::size_t, cudaStream_t stream) {
+                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t*, void* workspace,
+                              std::size_t workspace_bytes, cudaStream_t stream) {
     const Product product = *reinterpret_cast<Product*>(desc);
     const Matrix A = *reinterpret_cast<Matrix*>(a_layout), B = *reinterpret_cast<Matrix*>(b_layout),
                  D = *reinterpret_cast<Matrix*>(d_layout);
     const float before = *static_cast<const float*>(beta);
+    // As for the library's kernels for Hopper.
+    if (reinterpret_cast<std::uintptr_t>(workspace) % 256 != 0) return CUBLAS_STATUS_INVALID_VALUE;
+    if (workspace_bytes > 0)
+        check_range(workspace, static_cast<std::int64_t>(workspace_bytes),
+                    "a workspace reaches beyond its memory");
     for (const auto& [data, layout] :
          {std::pair{a, A}, std::pair{b, B}, std::pair<const void*, Matrix>{d, D}})
-        check_range(data, layout.stride * static_cast<std::int64_t>(layout.columns) * size_of(layout.type),
-                    "a matrix reaches beyond its memory");
+        check_range(
+            data,
+            (layout.stride * static_cast<std::int64_t>(layout.columns) + layout.apart * (layout.batch - 1)) *
+                size_of(layout.type),
+            "a matrix reaches beyond its memory");
     const std::int64_t depth = static_cast<std::int64_t>(product.a == CUBLAS_OP_N ? A.columns : A.rows);
     require(depth == static_cast<std::int64_t>(product.b == CUBLAS_OP_N ? B.rows : B.columns) &&
                 D.rows == (product.a == CUBLAS_OP_N ? A.rows : A.columns) &&
-                D.columns == (product.b == CUBLAS_OP_N ? B.columns : B.rows),
+                D.columns == (product.b == CUBLAS_OP_N ? B.columns : B.rows) && A.batch == D.batch &&
+                B.batch == D.batch,
             "matrices do not fit each other");
-    emulation::enqueue(stream, [=] {
+    const auto multiply = [=](std::int64_t a_first, std::int64_t b_first, std::int64_t d_first) {
         const Numbers x(a, A.type), y(b, B.type), out(d, D.type), bias(product.bias, D.type);
         for (std::int64_t column = 0; column < static_cast<std::int64_t>(D.columns); ++column)
             for (std::int64_t row = 0; row < static_cast<std::int64_t>(D.rows); ++row) {
                 double sum = 0;
                 for (std::int64_t k = 0; k < depth; ++k)
-                    sum += static_cast<double>(
-                               x[product.a == CUBLAS_OP_N ? k * A.stride + row : row * A.stride + k]) *
-                           static_cast<double>(
-                               y[product.b == CUBLAS_OP_N ? column * B.stride + k : k * B.stride + column]);
-                const std::int64_t at = column * D.stride + row;
+                    sum +=
+                        static_cast<double>(x[a_first + (product.a == CUBLAS_OP_N ? k * A.stride + row
+                                                                                  : row * A.stride + k)]) *
+                        static_cast<double>(y[b_first + (product.b == CUBLAS_OP_N ? column * B.stride + k
+                                                                                  : k * B.stride + column)]);
+                const std::int64_t at = d_first + column * D.stride + row;
                 if (before != 0) sum += static_cast<double>(before) * static_cast<double>(out[at]);
                 if (product.epilogue == CUBLASLT_EPILOGUE_BIAS) sum += static_cast<double>(bias[row]);
                 out.set(at, static_cast<float>(sum));
             }
+    };
+    emulation::enqueue(stream, [=] {
+        for (std::int64_t i = 0; i < D.batch; ++i) multiply(i * A.apart, i * B.apart, i * D.apart);
     });
     return CUBLAS_STATUS_SUCCESS;
 }
@@ -469,6 +524,7 @@ struct Convolved {
     cudnnBackendDescriptorType_t what;
     Tensor x, w, y;
     std::int64_t padding, stride;
+    float scale;
 };
 
 /// Engines that are proposed: one whose results vary, one of a huge workspace, one that is compiled, one that
@@ -498,7 +554,10 @@ Convolved convolution_of(const Descriptor& graph) {
                                         CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
                                         CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY))),
             how.one<std::int64_t>(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS),
-            how.one<std::int64_t>(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES)};
+            how.one<std::int64_t>(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES),
+            operation.one<float>(name(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+                                      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+                                      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA))};
 }
 
 void convolve(const Convolved& c, const std::map<std::int64_t, void*>& pointers) {
@@ -538,7 +597,8 @@ void convolve(const Convolved& c, const std::map<std::int64_t, void*>& pointers)
                             }
                     }
     for (std::int64_t i = 0; i < tensors[result]->size(); ++i)
-        stored[result].set(i, static_cast<float>(values[result][static_cast<std::size_t>(i)]));
+        stored[result].set(i, static_cast<float>(static_cast<double>(c.scale) *
+                                                 values[result][static_cast<std::size_t>(i)]));
 }
 
 std::size_t size_of(cudnnBackendAttributeType_t type) {

@@ -34,6 +34,8 @@ int launched_recordings();
 /// A block of threads that work together: fibers, one after another from barrier to barrier.
 void run_block(int threads, const std::function<void(int)>& thread);
 void barrier();
+/// For the 32 threads of a warp, which all come to it.
+void warp_barrier();
 /// Of a block's values, in the order of their threads, for every thread.
 double sum_over_block(double value);
 

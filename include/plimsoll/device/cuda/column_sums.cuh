@@ -10,76 +10,107 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 
 namespace detail {
 
-inline constexpr int sum_columns = 32, sum_rows = 8; ///< of threads in a block
-inline constexpr int most_chunks = 128;
+inline constexpr int sum_threads = 256; ///< of a block
+inline constexpr int sum_at_once = 16; ///< rows that a thread adds up in float: doubles are slow on most GPUs
+inline constexpr int most_chunks = 256;
 
 /// Bytes of workspace for `values` sums of each column.
 constexpr std::int64_t column_sums_bytes(int values, std::int64_t columns) {
     return aligned(std::int64_t{most_chunks} * values * columns * static_cast<std::int64_t>(sizeof(double)));
 }
 
-/// A chunk's sums into sums (chunks, Values, columns). \tparam Map map(row, column, float (&out)[Values])
-template <int Values, class Map>
-__global__ void __launch_bounds__(sum_columns* sum_rows)
-    sum_chunk(Map map, std::int64_t rows, int columns, double* sums) {
-    __shared__ double tile[Values][sum_rows][sum_columns];
-    const int column = static_cast<int>(blockIdx.y) * sum_columns + static_cast<int>(threadIdx.x);
-    const std::int64_t chunk = (rows + gridDim.x - 1) / gridDim.x;
-    const std::int64_t first = chunk * blockIdx.x, end = first + chunk < rows ? first + chunk : rows;
-    double total[Values] = {};
+/// A chunk's sums into sums (chunks, Values, columns). Threads stand in rows of `across`, each with `Width`
+/// columns side by side. \tparam Map map(row, first column, float (&out)[Values][Width])
+template <int Values, int Width, class Map>
+__global__ void __launch_bounds__(sum_threads)
+    sum_chunk(Map map, std::int64_t rows, int columns, int across, double* sums) {
+    __shared__ double tile[Values * Width][sum_threads];
+    const int thread = static_cast<int>(threadIdx.x), down = sum_threads / across;
+    const int x = thread % across, y = thread / across;
+    const int column = (static_cast<int>(blockIdx.y) * across + x) * Width;
+    const std::int64_t first = rows * blockIdx.x / gridDim.x, end = rows * (blockIdx.x + 1) / gridDim.x;
+    double total[Values][Width] = {};
     if (column < columns)
-        for (std::int64_t from = first + threadIdx.y; from < end; from += 16 * sum_rows) {
-            float some[Values] = {}; // few additions: doubles are slow on most GPUs
-            for (std::int64_t row = from; row < from + 16 * sum_rows && row < end; row += sum_rows) {
-                float values[Values];
+        for (std::int64_t from = first + y; from < end; from += sum_at_once * down) {
+            float some[Values][Width] = {};
+#pragma unroll 4
+            for (int i = 0; i < sum_at_once; ++i) {
+                const std::int64_t row = from + std::int64_t{i} * down;
+                if (row >= end) break;
+                float values[Values][Width];
                 map(row, column, values);
 #pragma unroll
-                for (int v = 0; v < Values; ++v) some[v] += values[v];
+                for (int v = 0; v < Values; ++v)
+#pragma unroll
+                    for (int k = 0; k < Width; ++k) some[v][k] += values[v][k];
             }
 #pragma unroll
-            for (int v = 0; v < Values; ++v) total[v] += some[v];
+            for (int v = 0; v < Values; ++v)
+#pragma unroll
+                for (int k = 0; k < Width; ++k) total[v][k] += some[v][k];
         }
 #pragma unroll
-    for (int v = 0; v < Values; ++v) tile[v][threadIdx.y][threadIdx.x] = total[v];
-    __syncthreads();
-    if (threadIdx.y > 0 || column >= columns) return;
+    for (int v = 0; v < Values; ++v)
 #pragma unroll
-    for (int v = 0; v < Values; ++v) {
+        for (int k = 0; k < Width; ++k) tile[v * Width + k][thread] = total[v][k];
+    __syncthreads();
+    // Each of the block's sums by one thread.
+    for (int i = thread; i < Values * Width * across; i += sum_threads) {
+        const int of_x = i % across, value = i / across;
+        const int of_column = (static_cast<int>(blockIdx.y) * across + of_x) * Width + value % Width;
+        if (of_column >= columns) continue;
         double sum = 0;
-        for (int y = 0; y < sum_rows; ++y) sum += tile[v][y][threadIdx.x];
-        sums[(std::int64_t{blockIdx.x} * Values + v) * columns + column] = sum;
+        for (int row = 0; row < down; ++row) sum += tile[value][row * across + of_x];
+        sums[(std::int64_t{blockIdx.x} * Values + value / Width) * columns + of_column] = sum;
     }
 }
 
 /// finish(column, totals) for every column.
 template <int Values, class Finish>
-struct FinishColumns {
-    Finish finish;
-    const double* sums; // (chunks, Values, columns)
-    int chunks, columns;
-    __device__ void operator()(std::int64_t column) const {
-        double totals[Values] = {};
-        for (int chunk = 0; chunk < chunks; ++chunk)
+__global__ void __launch_bounds__(sum_threads)
+    finish_columns(Finish finish, const double* sums, int chunks, int columns) {
+    constexpr int across = 32, down = sum_threads / across;
+    __shared__ double tile[Values][down][across];
+    const int x = static_cast<int>(threadIdx.x) % across, y = static_cast<int>(threadIdx.x) / across;
+    const int column = static_cast<int>(blockIdx.x) * across + x;
+    double some[Values] = {};
+    for (int chunk = y; chunk < chunks && column < columns; chunk += down)
 #pragma unroll
-            for (int v = 0; v < Values; ++v)
-                totals[v] += sums[(std::int64_t{chunk} * Values + v) * columns + column];
-        finish(static_cast<int>(column), totals);
-    }
-};
+        for (int v = 0; v < Values; ++v)
+            some[v] += sums[(std::int64_t{chunk} * Values + v) * columns + column];
+#pragma unroll
+    for (int v = 0; v < Values; ++v) tile[v][y][x] = some[v];
+    __syncthreads();
+    if (y > 0 || column >= columns) return;
+    double totals[Values] = {};
+    for (int row = 0; row < down; ++row)
+#pragma unroll
+        for (int v = 0; v < Values; ++v) totals[v] += tile[v][row][x];
+    finish(column, totals);
+}
 
+/// \tparam T what the map reads \param packs whether columns lie in whole packs, well aligned
 /// \param workspace column_sums_bytes(Values, columns) \param finish finish(column, const double
 /// (&totals)[Values])
-template <int Values, class Map, class Finish>
-void sum_columns_of(const Cuda& device, std::int64_t rows, int columns, const Map& map, const Finish& finish,
-                    void* workspace, std::string_view what) {
+template <int Values, class T, class Map, class Finish>
+void sum_columns_of(const Cuda& device, std::int64_t rows, int columns, bool packs, const Map& map,
+                    const Finish& finish, void* workspace, std::string_view what) {
     auto* sums = static_cast<double*>(workspace);
-    const std::int64_t wanted = rows / (16 * sum_rows);
-    const int chunks = wanted < 1 ? 1 : wanted > most_chunks ? most_chunks : static_cast<int>(wanted);
-    const dim3 blocks(static_cast<unsigned>(chunks),
-                      static_cast<unsigned>((columns + sum_columns - 1) / sum_columns));
-    launch(sum_chunk<Values, Map>, blocks, dim3(sum_columns, sum_rows), device.stream(), what, map, rows,
-           columns, sums);
-    device.for_each(columns, FinishColumns<Values, Finish>{finish, sums, chunks, columns}, what);
+    int chunks = 0;
+    for_width<T>(packs, [&](auto width) {
+        constexpr int w = decltype(width)::value;
+        int across = 1;
+        while (across < 32 && 2 * across * w <= columns) across *= 2;
+        const std::int64_t wanted = rows / (2 * sum_threads / across);
+        chunks = wanted < 1 ? 1 : wanted > most_chunks ? most_chunks : static_cast<int>(wanted);
+        const dim3 blocks(static_cast<unsigned>(chunks),
+                          static_cast<unsigned>((columns + across * w - 1) / (across * w)));
+        launch(sum_chunk<Values, w, Map>, blocks, dim3(sum_threads), device.stream(), what, map, rows,
+               columns, across, sums);
+    });
+    launch(finish_columns<Values, Finish>, dim3(static_cast<unsigned>((columns + 31) / 32)),
+           dim3(sum_threads), device.stream(), what, finish, static_cast<const double*>(sums), chunks,
+           columns);
 }
 
 /// A matrix's elements (rows, columns).
@@ -87,8 +118,9 @@ template <class T>
 struct Elements {
     const T* data;
     int columns;
-    __device__ void operator()(std::int64_t row, int column, float (&out)[1]) const {
-        out[0] = loaded(data[row * columns + column]);
+    template <int Width>
+    __device__ void operator()(std::int64_t row, int column, float (&out)[1][Width]) const {
+        load_pack(out[0], data + row * columns + column);
     }
 };
 /// Into a gradient.
@@ -105,8 +137,8 @@ struct ToGradient {
 template <class T>
 void bias_gradient(const Cuda& device, const T* dy, std::int64_t rows, int columns, float* gradient, bool add,
                    void* workspace) {
-    sum_columns_of<1>(device, rows, columns, Elements<T>{dy, columns}, ToGradient{gradient, add}, workspace,
-                      "a bias's gradient");
+    sum_columns_of<1, T>(device, rows, columns, columns % wide<T> == 0 && is_aligned(dy, 16),
+                         Elements<T>{dy, columns}, ToGradient{gradient, add}, workspace, "a bias's gradient");
 }
 
 } // namespace detail

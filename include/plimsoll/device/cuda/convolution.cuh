@@ -1,204 +1,49 @@
 #pragma once
 /// \file
-/// Convolution on a GPU by cuDNN.
+/// The way in which a GPU computes a convolution.
 
-#include <plimsoll/device/cuda/arithmetic.cuh>
-#include <plimsoll/device/cuda/column_sums.cuh>
-#include <plimsoll/device/cuda/cudnn.cuh>
+#include <plimsoll/device/cuda/cudnn_convolution.cuh>
+#include <plimsoll/device/cuda/first_convolution.cuh>
+#include <plimsoll/device/cuda/winograd.cuh>
 
-#include <algorithm>
+#include <concepts>
+#include <memory>
 #include <string>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
-namespace detail {
-
-/// Weights (F, C, K, K) in float32 to (F, K, K, C) as layers work with them.
-template <class T>
-struct PackFilter {
-    const float* kept;
-    T* packed;
-    int channels, area; ///< area: K x K
-    __device__ void operator()(std::int64_t i) const {
-        const Quotient channel = divide(i, channels), tap = divide(channel.quotient, area);
-        packed[i] = stored<T>(kept[(tap.quotient * channels + channel.remainder) * area + tap.remainder]);
-    }
-};
-/// A gradient (F, K, K, C), or its sum with what is there, as (F, C, K, K).
-template <class T>
-struct UnpackGradient {
-    const T* from;
-    float* gradient;
-    int channels, area;
-    bool add;
-    __device__ void operator()(std::int64_t i) const {
-        const Quotient channel = divide(i, channels), tap = divide(channel.quotient, area);
-        float& to = gradient[(tap.quotient * channels + channel.remainder) * area + tap.remainder];
-        to = loaded(from[i]) + (add ? to : 0.0f);
-    }
-};
-/// y[row, c] += bias[c], `Width` channels at once.
-template <class T, int Width>
-struct AddBias {
-    Pack<T, Width>* y;
-    const float* bias;
-    int groups; ///< of `Width` channels
-    __device__ void operator()(std::int64_t i) const {
-        const int first = divide(i, groups).remainder * Width;
-        Pack<T, Width> values = y[i];
-#pragma unroll
-        for (int k = 0; k < Width; ++k)
-            values.values[k] = stored<T>(loaded(values.values[k]) + bias[first + k]);
-        y[i] = values;
-    }
-};
-
-} // namespace detail
-
-/// Slices run one after the other, so weight gradients are added where they belong: there are no partial
-/// ones. What is behind a slice's last image becomes zeros, so that a ragged slice is a full one. \tparam T
-/// of activations \tparam TensorFloat whether floats are multiplied as TF32
+/// Convolution by our kernel for pictures of few channels where it fits, in float32 by Winograd's algorithm
+/// where that pays, else by cuDNN. \tparam T of activations \tparam TensorFloat whether floats are multiplied
+/// as TF32
 template <class T, bool TensorFloat>
 class CudaConvolution : public NodeKernel {
   public:
-    CudaConvolution(const Site& site, Cuda& device) : site_(site), device_(device) {
-        detail::cudnn::Convolution wanted{.images = site.images,
-                                          .input = site.input,
-                                          .output = site.output,
-                                          .window = site.facts.window,
-                                          .activations = detail::cudnn_type<T>,
-                                          .result = detail::cudnn_type<T>,
-                                          .tensor_cores = TensorFloat || !std::same_as<T, float>,
-                                          .workspace = workspace_limit(site),
-                                          .input_alignment = alignment_of_slices(site.input),
-                                          .output_alignment = alignment_of_slices(site.output)};
-        using detail::cudnn::Direction;
-        forward_ = plan(wanted, Direction::forward);
-        if (site.input_gradient) input_gradient_ = plan(wanted, Direction::input_gradient);
-        // A gradient is summed in float32; where an engine also returns it so, nothing is rounded.
-        wanted.result = CUDNN_DATA_FLOAT;
-        wanted.direction = Direction::weight_gradient;
-        weight_gradient_ = detail::cudnn::ConvolutionPlan(device, wanted);
-        if (!weight_gradient_) {
-            gradient_is_float_ = std::same_as<T, float>;
-            wanted.result = detail::cudnn_type<T>;
-            weight_gradient_ = plan(wanted, Direction::weight_gradient);
-        }
-    }
-
+    CudaConvolution(const Site& site, Cuda& device)
+        : kernel_(choose(site, [&]<class Chosen>(Type<Chosen>) -> std::unique_ptr<NodeKernel> {
+              return std::make_unique<Chosen>(site, device);
+          })) {}
     static constexpr Needs needs(const Site& site) {
-        return {.packed = aligned(static_cast<std::int64_t>(sizeof(T)) * weights(site)),
-                .scratch =
-                    gradient_bytes(site) +
-                    std::max(workspace_limit(site), detail::column_sums_bytes(1, site.output.channels))};
+        return choose(site, [&]<class Chosen>(Type<Chosen>) { return Chosen::needs(site); });
     }
-    [[nodiscard]] Needs used() const override {
-        Needs used = needs(site_);
-        const std::int64_t bias = has_bias() ? detail::column_sums_bytes(1, site_.output.channels) : 0;
-        used.scratch = gradient_bytes(site_) + std::max({forward_.workspace(), input_gradient_.workspace(),
-                                                         weight_gradient_.workspace(), bias});
-        return used;
-    }
-    [[nodiscard]] std::string choice() const override {
-        const auto tell = [](const char* what, const detail::cudnn::ConvolutionPlan& plan) {
-            return plan ? text(what, plan.engine(), " (", plan.workspace(), " B)") : std::string();
-        };
-        return text("cuDNN engines: ", tell("forward ", forward_), tell(", input gradient ", input_gradient_),
-                    tell(", weight gradient ", weight_gradient_));
-    }
+    [[nodiscard]] Needs used() const override { return kernel_->used(); }
+    [[nodiscard]] std::string choice() const override { return kernel_->choice(); }
 
-    void pack(const Call& call) override {
-        device_.for_each(weights(site_),
-                         detail::PackFilter<T>{call.parameters[0], static_cast<T*>(call.packed),
-                                               site_.input.channels, area()},
-                         "packing a convolution");
-    }
-    void forward(const Call& call) override {
-        forward_.run(device_, call.input, call.packed, call.output, workspace(call));
-        if (has_bias()) add_bias(static_cast<T*>(call.output), call.count, call.parameters[1]);
-    }
-    void backward(const Call& call) override {
-        zero_tail(call.input, site_.input, call.count);
-        zero_tail(call.output_gradient, site_.output, call.count);
-        weight_gradient_.run(device_, call.input, call.scratch, call.output_gradient, workspace(call));
-        const bool add = call.first > 0; // all but a batch's first slice
-        if (gradient_is_float_)
-            unpack<float>(call, add);
-        else
-            unpack<T>(call, add);
-        if (has_bias())
-            detail::bias_gradient(device_, static_cast<const T*>(call.output_gradient),
-                                  site_.output.pixels() * call.count, site_.output.channels,
-                                  call.gradients[1], add, workspace(call));
-        if (site_.input_gradient)
-            input_gradient_.run(device_, call.input_gradient, call.packed, call.output_gradient,
-                                workspace(call));
-    }
+    void pack(const Call& call) override { kernel_->pack(call); }
+    void forward(const Call& call) override { kernel_->forward(call); }
+    void backward(const Call& call) override { kernel_->backward(call); }
 
   private:
-    static constexpr std::int64_t weights(const Site& site) { return site.facts.parameters[0].size(); }
-    /// A slice's gradient as the library returns it.
-    static constexpr std::int64_t gradient_bytes(const Site& site) { return aligned(4 * weights(site)); }
-    /// For pictures in another layout, filters likewise and sums that are split.
-    static constexpr std::int64_t workspace_limit(const Site& site) {
-        const std::int64_t pictures =
-            static_cast<std::int64_t>(sizeof(T)) * site.images * (site.input.size() + site.output.size());
-        return (std::int64_t{1} << 20) + aligned(pictures + 16 * weights(site));
-    }
-    [[nodiscard]] void* workspace(const Call& call) const {
-        return static_cast<std::byte*>(call.scratch) + gradient_bytes(site_);
-    }
-    [[nodiscard]] bool has_bias() const { return site_.facts.parameters.size() > 1; }
-    [[nodiscard]] int area() const { return site_.facts.window.kernel * site_.facts.window.kernel; }
-    /// A slice begins a number of images behind the part's start, which is well aligned.
-    [[nodiscard]] std::int64_t alignment_of_slices(Shape shape) const {
-        const std::int64_t bytes = static_cast<std::int64_t>(sizeof(T)) * shape.size() * site_.images;
-        return std::min<std::int64_t>(16, bytes & -bytes);
+    template <class Chosen>
+    struct Type {};
+    template <class F>
+    static constexpr auto choose(const Site& site, F f) {
+        if (CudaFirstConvolution<T>::fits(site)) return f(Type<CudaFirstConvolution<T>>{});
+        if constexpr (std::same_as<T, float> && !TensorFloat)
+            if (CudaWinogradConvolution::pays(site)) return f(Type<CudaWinogradConvolution>{});
+        return f(Type<CudnnConvolution<T, TensorFloat>>{});
     }
 
-    detail::cudnn::ConvolutionPlan plan(detail::cudnn::Convolution wanted,
-                                        detail::cudnn::Direction direction) const {
-        wanted.direction = direction;
-        detail::cudnn::ConvolutionPlan made(device_, wanted);
-        if (made) return made;
-        constexpr const char* names[] = {"forward", "its input gradient", "its weight gradient"};
-        throw device_error(text(
-            "cuDNN has no way for ", site_.facts.name, " ", to_string(site_.input), " to ",
-            to_string(site_.output), ", kernel ", site_.facts.window.kernel, ", ", site_.images,
-            " images, node ", site_.node, ", ", names[static_cast<int>(direction)],
-            ", that repeats its results in ", wanted.workspace, " B of workspace",
-            made.least_refused() > 0 ? text("; the least it asks for is ", made.least_refused(), " B") : ""));
-    }
-    template <class G>
-    void unpack(const Call& call, bool add) const {
-        device_.for_each(weights(site_),
-                         detail::UnpackGradient<G>{static_cast<const G*>(call.scratch), call.gradients[0],
-                                                   site_.input.channels, area(), add},
-                         "a convolution's weight gradient");
-    }
-    void add_bias(T* y, int count, const float* bias) const {
-        const int channels = site_.output.channels;
-        const std::int64_t elements = site_.output.size() * count;
-        const bool packs = channels % detail::wide<T> == 0 && detail::is_aligned(y, 16);
-        detail::for_width<T>(packs, [&](auto width) {
-            constexpr int w = decltype(width)::value;
-            device_.for_each(
-                elements / w,
-                detail::AddBias<T, w>{reinterpret_cast<detail::Pack<T, w>*>(y), bias, channels / w},
-                "a convolution's bias");
-        });
-    }
-    void zero_tail(const void* operand, Shape shape, int count) const {
-        auto* data = const_cast<T*>(static_cast<const T*>(operand)); // operands have room for `images`
-        if (count < site_.images)
-            device_.fill_zero(data + shape.size() * count,
-                              shape.size() * (site_.images - count) * static_cast<std::int64_t>(sizeof(T)));
-    }
-
-    Site site_;
-    Cuda& device_;
-    detail::cudnn::ConvolutionPlan forward_, input_gradient_, weight_gradient_;
-    bool gradient_is_float_ = true;
+    std::unique_ptr<NodeKernel> kernel_;
 };
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

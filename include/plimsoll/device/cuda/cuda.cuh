@@ -92,7 +92,7 @@ class Cuda {
 
     /// A GPU wants slices as large as the budget allows, and runs one after the other.
     [[nodiscard]] static constexpr Cutting cutting() {
-        return {.speeds = {.flops = 40e12, .bytes = 800e9, .memory = 800e9, .call = 4e-6, .stage = 2e-6},
+        return {.speeds = {.flops = 100e12, .bytes = 2.5e12, .memory = 2.5e12, .call = 4e-6, .stage = 2e-6},
                 .most_lanes = 1,
                 .ring_slots = 2,
                 .slice_bytes = {std::int64_t{1} << 40, std::int64_t{256} << 20, std::int64_t{64} << 20,

@@ -84,8 +84,8 @@ struct Convolution {
     int images = 0;
     Shape input{}, output{};
     Window window{};
-    cudnnDataType_t activations = CUDNN_DATA_FLOAT;           ///< and filters
-    cudnnDataType_t result = CUDNN_DATA_FLOAT;                ///< of what is computed
+    cudnnDataType_t type = CUDNN_DATA_FLOAT;                  ///< of pictures, filters and their gradients
+    float scale = 1;                                          ///< by which the result is multiplied
     bool tensor_cores = false;                                ///< for floats: whether TF32 will do
     std::int64_t workspace = 0;                               ///< most bytes
     std::int64_t input_alignment = 16, output_alignment = 16; ///< bytes, of the pictures' addresses
@@ -142,16 +142,13 @@ class ConvolutionPlan {
 
   private:
     void describe(const Convolution& wanted) {
-        const auto type = [&](Direction computed) {
-            return wanted.direction == computed ? wanted.result : wanted.activations;
-        };
         const auto& [in, out, window] = std::tie(wanted.input, wanted.output, wanted.window);
-        input_ = tensor(input_id, type(Direction::input_gradient),
-                        {wanted.images, in.channels, in.height, in.width}, wanted.input_alignment);
-        filter_ = tensor(filter_id, type(Direction::weight_gradient),
-                         {out.channels, in.channels, window.kernel, window.kernel}, 16);
-        output_ = tensor(output_id, type(Direction::forward),
-                         {wanted.images, out.channels, out.height, out.width}, wanted.output_alignment);
+        input_ = tensor(input_id, wanted.type, {wanted.images, in.channels, in.height, in.width},
+                        wanted.input_alignment);
+        filter_ =
+            tensor(filter_id, wanted.type, {out.channels, in.channels, window.kernel, window.kernel}, 16);
+        output_ = tensor(output_id, wanted.type, {wanted.images, out.channels, out.height, out.width},
+                         wanted.output_alignment);
         const std::int64_t padding[] = {window.padding, window.padding},
                            stride[] = {window.stride, window.stride}, dilation[] = {1, 1};
         const auto mode = CUDNN_CROSS_CORRELATION;
@@ -167,21 +164,22 @@ class ConvolutionPlan {
         switch (wanted.direction) {
         case Direction::forward:
             return describe_operation(
-                CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+                CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, wanted.scale,
                 {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
                  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
                  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
                  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA});
         case Direction::input_gradient:
-            return describe_operation(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
-                                      {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
-                                       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
-                                       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
-                                       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
-                                       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
-                                       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA});
+            return describe_operation(
+                CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR, wanted.scale,
+                {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+                 CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+                 CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
+                 CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+                 CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA});
         case Direction::weight_gradient:
             return describe_operation(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+                                      wanted.scale,
                                       {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
                                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
                                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
@@ -191,14 +189,14 @@ class ConvolutionPlan {
         }
     }
     /// \param names of convolution, input, filter, output, alpha, beta
-    void describe_operation(cudnnBackendDescriptorType_t type,
+    void describe_operation(cudnnBackendDescriptorType_t type, float scale,
                             const std::array<cudnnBackendAttributeName_t, 6>& names) {
         operation_ = Descriptor(type);
         operation_.set(names[0], convolution_);
         operation_.set(names[1], input_);
         operation_.set(names[2], filter_);
         operation_.set(names[3], output_);
-        operation_.set(names[4], 1.0f);
+        operation_.set(names[4], scale);
         operation_.set(names[5], 0.0f);
         operation_.finalize();
     }
@@ -247,7 +245,7 @@ class ConvolutionPlan {
              {CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION,
               CUDNN_NUMERICAL_NOTE_FFT, CUDNN_NUMERICAL_NOTE_WINOGRAD})
             if (notes(refused)) return false;
-        if (wanted.activations == CUDNN_DATA_FLOAT && !wanted.tensor_cores &&
+        if (wanted.type == CUDNN_DATA_FLOAT && !wanted.tensor_cores &&
             (notes(CUDNN_NUMERICAL_NOTE_TENSOR_CORE) || notes(CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)))
             return false;
         Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);

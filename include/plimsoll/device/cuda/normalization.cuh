@@ -24,10 +24,16 @@ template <class T>
 struct Moments {
     const T* x; // (rows, C)
     int channels;
-    __device__ void operator()(std::int64_t row, int channel, float (&out)[2]) const {
-        const float value = loaded(x[row * channels + channel]) - loaded(x[channel]);
-        out[0] = value;
-        out[1] = value * value;
+    template <int Width>
+    __device__ void operator()(std::int64_t row, int channel, float (&out)[2][Width]) const {
+        float first[Width];
+        load_pack(first, x + channel);
+        load_pack(out[0], x + row * channels + channel);
+#pragma unroll
+        for (int k = 0; k < Width; ++k) {
+            out[0][k] -= first[k];
+            out[1][k] = out[0][k] * out[0][k];
+        }
     }
 };
 template <class T>
@@ -86,11 +92,16 @@ struct GradientMoments {
     const T *x, *dy; // (rows, C)
     BatchStatistics statistics;
     int channels;
-    __device__ void operator()(std::int64_t row, int channel, float (&out)[2]) const {
+    template <int Width>
+    __device__ void operator()(std::int64_t row, int channel, float (&out)[2][Width]) const {
         const std::int64_t i = row * channels + channel;
-        const float gradient = loaded(dy[i]);
-        out[0] = gradient;
-        out[1] = gradient * ((loaded(x[i]) - statistics.mean[channel]) * statistics.scale[channel]);
+        float value[Width];
+        load_pack(value, x + i);
+        load_pack(out[0], dy + i);
+#pragma unroll
+        for (int k = 0; k < Width; ++k)
+            out[1][k] =
+                out[0][k] * ((value[k] - statistics.mean[channel + k]) * statistics.scale[channel + k]);
     }
 };
 struct FinishGradientMoments {
@@ -143,8 +154,8 @@ class CudaBatchNorm : public NodeKernel {
 
     void gather(const Call& call) override {
         const auto* x = static_cast<const T*>(call.input); // (count, H, W, C)
-        detail::sum_columns_of<2>(
-            device_, rows(call), channels(), detail::Moments<T>{x, channels()},
+        detail::sum_columns_of<2, T>(
+            device_, rows(call), channels(), packs(x, x), detail::Moments<T>{x, channels()},
             detail::FinishMoments<T>{statistics(call), x, static_cast<double>(rows(call)), Layer::epsilon},
             call.partial, "BatchNorm's statistics");
     }
@@ -170,8 +181,8 @@ class CudaBatchNorm : public NodeKernel {
     }
     void gather_gradient(const Call& call) override {
         const detail::BatchStatistics s = statistics(call);
-        detail::sum_columns_of<2>(
-            device_, rows(call), channels(),
+        detail::sum_columns_of<2, T>(
+            device_, rows(call), channels(), packs(call.input, call.output_gradient),
             detail::GradientMoments<T>{static_cast<const T*>(call.input),
                                        static_cast<const T*>(call.output_gradient), s, channels()},
             detail::FinishGradientMoments{s, call.gradients[0], call.gradients[1],

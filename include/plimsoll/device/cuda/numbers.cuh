@@ -34,6 +34,41 @@ void for_width(bool packs, F f) {
         f(std::integral_constant<int, 1>{});
 }
 
+/// `Width` numbers from memory that is aligned for a pack of them.
+template <int Width, class T>
+__device__ void load_pack(float (&to)[Width], const T* from) {
+    const auto pack = *reinterpret_cast<const Pack<T, Width>*>(from);
+#pragma unroll
+    for (int k = 0; k < Width; ++k) to[k] = loaded(pack.values[k]);
+}
+/// Eight numbers from memory, of which the first `count` exist and the others are zeros.
+/// \param packs whether they are aligned for packs and exist all or none
+template <class T>
+__device__ void load_eight(float (&to)[8], const T* from, int count, bool packs) {
+    if (packs && count > 0) {
+#pragma unroll
+        for (int p = 0; p < 8 / wide<T>; ++p) {
+            const auto pack = reinterpret_cast<const Pack<T, wide<T>>*>(from)[p];
+#pragma unroll
+            for (int k = 0; k < wide<T>; ++k) to[p * wide<T> + k] = loaded(pack.values[k]);
+        }
+    } else {
+#pragma unroll
+        for (int k = 0; k < 8; ++k) to[k] = k < count ? loaded(from[k]) : 0.0f;
+    }
+}
+/// f(0) to f(7) to memory that is aligned for packs.
+template <class T, class F>
+__device__ void store_eight(T* to, F f) {
+#pragma unroll
+    for (int p = 0; p < 8 / wide<T>; ++p) {
+        Pack<T, wide<T>> pack;
+#pragma unroll
+        for (int k = 0; k < wide<T>; ++k) pack.values[k] = stored<T>(f(p * wide<T> + k));
+        reinterpret_cast<Pack<T, wide<T>>*>(to)[p] = pack;
+    }
+}
+
 /// i = quotient * divisor + remainder, in 32 bits where that is enough: 64-bit division is slow on a GPU.
 struct Quotient {
     std::int64_t quotient;

@@ -138,6 +138,49 @@ struct PoolBackward {
     }
 };
 
+/// The same where windows lie side by side: every window, also one that the picture's edge cuts off, writes
+/// its inputs.
+template <class T, int Width, bool Maximum>
+struct SideBySideBackward {
+    PoolShape shape;
+    const T* dy;               // (count, H', W', C)
+    const std::uint8_t* saved; // (count, H', W', C)
+    T* dx;                     // (count, H, W, C)
+
+    /// Along an axis.
+    PLIMSOLL_HD static constexpr int windows(int extent, int kernel) {
+        return (extent + kernel - 1) / kernel;
+    }
+    __device__ void operator()(std::int64_t i) const {
+        const int kernel = shape.kernel;
+        const Place at = place_of(i, windows(shape.height, kernel), windows(shape.width, kernel),
+                                  shape.channels / Width, Width);
+        Pack<T, Width> gradient{};
+        Pack<std::uint8_t, Width> position{};
+        if (at.y < shape.output_height && at.x < shape.output_width) {
+            const std::int64_t from = shape.output(at.image, at.y, at.x, at.channel);
+            gradient = *reinterpret_cast<const Pack<T, Width>*>(dy + from);
+            if constexpr (Maximum)
+                position = *reinterpret_cast<const Pack<std::uint8_t, Width>*>(saved + from);
+            else
+#pragma unroll
+                for (int k = 0; k < Width; ++k)
+                    gradient.values[k] =
+                        stored<T>(loaded(gradient.values[k]) / static_cast<float>(kernel * kernel));
+        }
+        for (int y = 0; y < kernel && at.y * kernel + y < shape.height; ++y)
+            for (int x = 0; x < kernel && at.x * kernel + x < shape.width; ++x) {
+                Pack<T, Width> out = gradient;
+                if constexpr (Maximum)
+#pragma unroll
+                    for (int k = 0; k < Width; ++k)
+                        if (position.values[k] != y * kernel + x) out.values[k] = T{};
+                *reinterpret_cast<Pack<T, Width>*>(
+                    dx + shape.input(at.image, at.y * kernel + y, at.x * kernel + x, at.channel)) = out;
+            }
+    }
+};
+
 template <class T>
 struct GlobalAverageForward {
     const T* x; // (count, H, W, C)
@@ -192,17 +235,30 @@ class CudaPool : public NodeKernel {
         if (dx == nullptr) return;
         detail::for_width<T>(packs(dy, dx, saved), [&](auto width) {
             constexpr int w = decltype(width)::value;
-            const std::int64_t count = site_.input.size() * call.count / w;
             if (site_.facts.selects_maximum)
-                device_.for_each(count, detail::PoolBackward<T, w, true>{shape_, dy, saved, dx},
-                                 site_.facts.name);
+                backward<w, true>(call.count, dy, saved, dx);
             else
-                device_.for_each(count, detail::PoolBackward<T, w, false>{shape_, dy, nullptr, dx},
-                                 site_.facts.name);
+                backward<w, false>(call.count, dy, nullptr, dx);
         });
     }
 
   private:
+    template <int Width, bool Maximum>
+    void backward(int images, const T* dy, const std::uint8_t* saved, T* dx) const {
+        const Window window = site_.facts.window;
+        if (window.stride == window.kernel && window.padding == 0) {
+            using SideBySide = detail::SideBySideBackward<T, Width, Maximum>;
+            const std::int64_t windows =
+                std::int64_t{SideBySide::windows(site_.input.height, window.kernel)} *
+                SideBySide::windows(site_.input.width, window.kernel);
+            device_.for_each(images * windows * site_.input.channels / Width,
+                             SideBySide{shape_, dy, saved, dx}, site_.facts.name);
+        } else {
+            device_.for_each(site_.input.size() * images / Width,
+                             detail::PoolBackward<T, Width, Maximum>{shape_, dy, saved, dx},
+                             site_.facts.name);
+        }
+    }
     [[nodiscard]] bool packs(const T* a, const T* b, const std::uint8_t* saved) const {
         return site_.input.channels % detail::wide<T> == 0 && detail::is_aligned(a, 16) &&
                detail::is_aligned(b, 16) && detail::is_aligned(saved, detail::wide<T>);

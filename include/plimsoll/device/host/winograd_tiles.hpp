@@ -2,21 +2,11 @@
 /// \file
 /// Between channels-last pictures and the matrices of transformed tiles that Winograd's algorithm multiplies.
 
-#include <plimsoll/core/shape.hpp>
 #include <plimsoll/device/host/winograd_transforms.hpp>
 
 #include <algorithm>
 
 namespace plimsoll::inline PLIMSOLL_ABI::detail::winograd {
-
-/// Pictures of one shape cut into tiles of 2 x 2 pixels, numbered through.
-struct Tiling {
-    Shape shape;
-
-    [[nodiscard]] constexpr int columns() const { return (shape.width + 1) / 2; }
-    [[nodiscard]] constexpr int rows() const { return (shape.height + 1) / 2; }
-    [[nodiscard]] constexpr std::int64_t of_picture() const { return std::int64_t{rows()} * columns(); }
-};
 
 /// Some tiles that are multiplied together: element (i, j) of all of them is a matrix (room, channels).
 struct Block {

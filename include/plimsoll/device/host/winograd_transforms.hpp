@@ -1,42 +1,15 @@
 #pragma once
 /// \file
-/// The transforms of Winograd's F(2 x 2, 3 x 3) for convolutions (Lavin and Gray, "Fast Algorithms for
-/// Convolutional Neural Networks", CVPR 2016): 2 x 2 outputs of a window of 3 x 3 take 16 products instead of
-/// 36. Their constants are 1 and 1/2, so they lose no more than the rounding of a few additions.
+/// The transforms of Winograd's algorithm, many channels at once.
 
 #include <plimsoll/core/storage.hpp>
+#include <plimsoll/device/winograd.hpp>
 
 #include <cstdint>
 
 namespace plimsoll::inline PLIMSOLL_ABI::detail::winograd {
 
-inline constexpr int elements = 16; ///< of a transformed tile, 4 x 4
-inline constexpr int at_once = 16;  ///< channels that a transform takes at once
-
-struct Two {
-    float a, b;
-};
-struct Three {
-    float a, b, c;
-};
-struct Four {
-    float a, b, c, d;
-};
-
-/// Along one axis, of four inputs.
-constexpr Four of_input(float a, float b, float c, float d) { return {a - c, b + c, c - b, b - d}; }
-/// Along one axis, of a window's three weights.
-constexpr Four of_weights(float a, float b, float c) {
-    return {a, 0.5f * (a + c) + 0.5f * b, 0.5f * (a + c) - 0.5f * b, c};
-}
-/// Along one axis, to two outputs.
-constexpr Two to_outputs(float a, float b, float c, float d) { return {a + b + c, b - c - d}; }
-/// Adjoint of to_outputs.
-constexpr Four of_output_gradient(float a, float b) { return {a, a + b, a - b, -b}; }
-/// Adjoint of of_weights.
-constexpr Three to_weight_gradient(float a, float b, float c, float d) {
-    return {a + 0.5f * (b + c), 0.5f * (b - c), 0.5f * (b + c) + d};
-}
+inline constexpr int at_once = 16; ///< channels that a transform takes at once
 
 /// Pixels of a channels-last picture. \tparam T of what is stored
 template <class T>

@@ -22,6 +22,11 @@ inline void __syncthreads() {
     emulation::barrier();
     threadIdx = own;
 }
+inline void __syncwarp() {
+    const uint3 own = threadIdx;
+    emulation::warp_barrier();
+    threadIdx = own;
+}
 
 template <class Body>
 cudaError_t for_each_index(std::int64_t count, const Body& body, cudaStream_t stream) {
