@@ -115,6 +115,7 @@ std::vector<std::unique_ptr<Fiber>> fibers;
 std::size_t running_threads = 0;
 Meeting of_block;
 std::vector<Meeting> of_warps;
+std::vector<std::vector<char>> shared_in_warps;
 ucontext_t scheduler;
 std::size_t current = 0;
 const std::function<void(int)>* body = nullptr;
@@ -145,6 +146,7 @@ void run_block(int threads, const std::function<void(int)>& thread) {
     running_threads = count;
     of_block = {};
     of_warps.assign((count + 31) / 32, {});
+    shared_in_warps.resize(of_warps.size());
     body = &thread;
     for (std::size_t f = 0; f < count; ++f) {
         Fiber& fiber = *fibers[f];
@@ -168,6 +170,14 @@ void barrier() { meet(of_block, running_threads); } // without those that have e
 void warp_barrier() {
     static constexpr std::size_t threads = 32;
     meet(of_warps[current / threads], threads);
+}
+const void* share_in_warp(const void* mine, std::size_t bytes) {
+    static constexpr std::size_t threads = 32;
+    std::vector<char>& shared = shared_in_warps[current / threads];
+    shared.resize(threads * bytes);
+    std::memcpy(shared.data() + current % threads * bytes, mine, bytes);
+    warp_barrier();
+    return shared.data();
 }
 double sum_over_block(double value) {
     block_values[current] = value;

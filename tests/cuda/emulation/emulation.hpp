@@ -10,6 +10,7 @@
 #include <plimsoll/device/cuda/toolkit.cuh>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 
@@ -36,6 +37,8 @@ void run_block(int threads, const std::function<void(int)>& thread);
 void barrier();
 /// For the 32 threads of a warp, which all come to it.
 void warp_barrier();
+/// What each thread of a warp has, of all of them, till the next such call or barrier.
+const void* share_in_warp(const void* mine, std::size_t bytes);
 /// Of a block's values, in the order of their threads, for every thread.
 double sum_over_block(double value);
 

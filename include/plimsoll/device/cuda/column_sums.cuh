@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(sum_threads)
 template <int Values, class Finish>
 __global__ void __launch_bounds__(sum_threads)
     finish_columns(Finish finish, const double* sums, int chunks, int columns) {
-    constexpr int across = 32, down = sum_threads / across;
+    constexpr int across = 8, down = sum_threads / across;
     __shared__ double tile[Values][down][across];
     const int x = static_cast<int>(threadIdx.x) % across, y = static_cast<int>(threadIdx.x) / across;
     const int column = static_cast<int>(blockIdx.x) * across + x;
@@ -108,9 +108,8 @@ void sum_columns_of(const Cuda& device, std::int64_t rows, int columns, bool pac
         launch(sum_chunk<Values, w, Map>, blocks, dim3(sum_threads), device.stream(), what, map, rows,
                columns, across, sums);
     });
-    launch(finish_columns<Values, Finish>, dim3(static_cast<unsigned>((columns + 31) / 32)),
-           dim3(sum_threads), device.stream(), what, finish, static_cast<const double*>(sums), chunks,
-           columns);
+    launch(finish_columns<Values, Finish>, dim3(static_cast<unsigned>((columns + 7) / 8)), dim3(sum_threads),
+           device.stream(), what, finish, static_cast<const double*>(sums), chunks, columns);
 }
 
 /// A matrix's elements (rows, columns).

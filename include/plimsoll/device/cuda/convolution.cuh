@@ -37,7 +37,8 @@ class CudaConvolution : public NodeKernel {
     struct Type {};
     template <class F>
     static constexpr auto choose(const Site& site, F f) {
-        if (CudaFirstConvolution<T>::fits(site)) return f(Type<CudaFirstConvolution<T>>{});
+        using First = CudaFirstConvolution<T, TensorFloat>;
+        if (First::fits(site)) return f(Type<First>{});
         if constexpr (std::same_as<T, float> && !TensorFloat)
             if (CudaWinogradConvolution::pays(site)) return f(Type<CudaWinogradConvolution>{});
         return f(Type<CudnnConvolution<T, TensorFloat>>{});

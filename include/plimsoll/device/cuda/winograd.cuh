@@ -194,7 +194,21 @@ struct PackWeights {
     }
 };
 
-/// Gradients of elements (4 x 4, parts, C, F), summed over parts, to gradients (F, C, 3, 3).
+/// Sums (4 x 4, parts, C, F) over parts, into the first of them.
+struct AddParts {
+    float* sums;
+    std::int64_t matrix;
+    int parts;
+    __device__ void operator()(std::int64_t i) const {
+        const std::int64_t element = i / matrix;
+        float* first = sums + element * parts * matrix + (i - element * matrix);
+        float sum = 0;
+        for (int part = 0; part < parts; ++part) sum += first[part * matrix];
+        *first = sum;
+    }
+};
+
+/// Gradients of elements, in the first of the parts of (4 x 4, parts, C, F), to gradients (F, C, 3, 3).
 struct UnpackWeightGradient {
     const float* sums;
     float* gradients;
@@ -202,15 +216,10 @@ struct UnpackWeightGradient {
     bool add;
     __device__ void operator()(std::int64_t i) const {
         const Quotient at = divide(i, filters); // of a channel, a filter
-        const std::int64_t matrix = std::int64_t{channels} * filters;
+        const std::int64_t apart = std::int64_t{channels} * filters * parts;
         float e[elements];
 #pragma unroll
-        for (int element = 0; element < elements; ++element) {
-            float sum = 0;
-            for (int part = 0; part < parts; ++part)
-                sum += sums[(std::int64_t{element} * parts + part) * matrix + i];
-            e[element] = sum;
-        }
+        for (int element = 0; element < elements; ++element) e[element] = sums[element * apart + i];
         const Three p = to_weight_gradient(e[0], e[4], e[8], e[12]),
                     q = to_weight_gradient(e[1], e[5], e[9], e[13]),
                     r = to_weight_gradient(e[2], e[6], e[10], e[14]),
@@ -311,7 +320,12 @@ class CudaWinogradConvolution : public NodeKernel {
                                  at.workspace);
         });
         const bool add = call.first > 0; // all but a batch's first slice
-        device_.for_each(sizes_.channels * sizes_.filters,
+        const std::int64_t matrix = sizes_.channels * sizes_.filters;
+        if (sizes_.parts() > 1)
+            device_.for_each(elements_ * matrix,
+                             detail::winograd::AddParts{at.sums, matrix, static_cast<int>(sizes_.parts())},
+                             what_);
+        device_.for_each(matrix,
                          detail::winograd::UnpackWeightGradient{at.sums, call.gradients[0], channels(),
                                                                 filters(), static_cast<int>(sizes_.parts()),
                                                                 add},
@@ -383,7 +397,7 @@ class CudaWinogradConvolution : public NodeKernel {
             return std::max(workspace, bias_workspace(true));
         }
         static constexpr std::int64_t least_bytes = std::int64_t{1} << 20;
-        static constexpr std::int64_t most_bytes = std::int64_t{48} << 20; ///< of a block's matrices
+        static constexpr std::int64_t most_bytes = std::int64_t{64} << 20; ///< of a block's matrices
         static constexpr std::int64_t workspace = std::int64_t{4} << 20;
     };
 
