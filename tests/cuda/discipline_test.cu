@@ -202,7 +202,7 @@ TEST_CASE("engines are chosen by what they promise") {
         static_cast<void>(
             chosen(Float{}, {{.workspace = std::int64_t{1} << 30}, {.workspace = 999'999'999}}));
     });
-    CHECK(support::contains(too_large, "Conv2d 6x6x4 to 4x4x4, kernel 3, 3 images"));
+    CHECK(support::contains(too_large, "Conv2d 6x6x4 to 4x4x4, kernel 3, 2 images"));
     CHECK(support::contains(too_large, "the least it asks for is 999999999 B"));
     const std::string varying = support::message_of<device_error>(
         [&] { static_cast<void>(chosen(Half{}, {{.numerical_notes = {varies}}})); });

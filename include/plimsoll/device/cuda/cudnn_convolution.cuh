@@ -139,11 +139,15 @@ class CudnnConvolution : public NodeKernel {
     static constexpr std::int64_t gradient_bytes(const Site& site) {
         return aligned(static_cast<std::int64_t>(sizeof(T)) * weights(site));
     }
-    /// For pictures in another layout, filters likewise and sums that are split.
+    /// For filters in another layout and sums that are split. Pictures are copied by engines without tensor
+    /// cores, and where channels do not come in eights.
     static constexpr std::int64_t workspace_limit(const Site& site) {
         const std::int64_t pictures =
             static_cast<std::int64_t>(sizeof(T)) * site.images * (site.input.size() + site.output.size());
-        return (std::int64_t{1} << 20) + aligned(pictures + 16 * weights(site));
+        const bool copies = (std::same_as<T, float> && !TensorFloat) || site.input.channels % 8 != 0 ||
+                            site.output.channels % 8 != 0;
+        return (std::int64_t{1} << 20) + aligned(16 * weights(site)) +
+               aligned(copies ? pictures : std::min(pictures, std::int64_t{16} << 20));
     }
     [[nodiscard]] void* workspace(const Call& call) const {
         return static_cast<std::byte*>(call.scratch) + gradient_bytes(site_);
