@@ -471,6 +471,31 @@ TEST_CASE("cuda kernels: convolution") {
     check<Conv2d<8, 3, 1, 1, no_bias>>(devices, {1, 1, 5});
 }
 
+TEST_CASE("cuda kernels: first convolutions") {
+    Devices devices;
+    const std::vector<Way> ways{
+        {1, 1, 1, true, false}, {5, 3, 2, true, false}, {3, 3, 3, true, false}, {3, 2, 2, false, false}};
+    // Tiles of 16 x 32 outputs, 32 filters at once; windows of up to 16, 32 and 63 weights.
+    check<Conv2d<40, 3>>(devices, {35, 70, 3}, ways);
+    check<Conv2d<33, 3, 2, 1>>(devices, {40, 67, 4}, ways);
+    check<Conv2d<5, 5, 1, 2>>(devices, {18, 34, 1}, ways);
+    check<Conv2d<16, 7, 2, 3>>(devices, {20, 40, 1}, ways);
+    check<Conv2d<8, 1>>(devices, {17, 33, 3}, ways);
+    check<Conv2d<32, 2, 2>>(devices, {34, 68, 4}, ways);
+    check<Conv2d<64, 3, 1, 1, no_bias>>(devices, {17, 33, 6}, ways);
+    check<Conv2d<12, 3>>(devices, {18, 34, 7}, ways);
+}
+
+TEST_CASE("cuda kernels: windows of 3 x 3 at every pixel") {
+    Devices devices;
+    // In Float by Winograd's algorithm: several blocks of tiles, and pictures of odd sizes.
+    const std::vector<Way> ways{{5, 5, 5}, {7, 4, 3}, {6, 6, 4, true, false}, {3, 3, 2, false}};
+    check<Conv2d<20, 3, 1, 1>>(devices, {30, 29, 16}, ways);
+    check<Conv2d<16, 3>>(devices, {12, 31, 24}, ways);
+    check<Conv2d<72, 3, 1, 2, no_bias>>(devices, {5, 6, 16}, ways);
+    check<Conv2d<16, 3, 1, 1>>(devices, {3, 3, 132}, ways);
+}
+
 TEST_CASE("cuda kernels: pooling") {
     Devices devices;
     check<MaxPool<2>>(devices, {6, 8, 16});
