@@ -75,7 +75,7 @@ class CudnnConvolution : public NodeKernel {
         using detail::cudnn::Direction;
         forward_ = plan(wanted, Direction::forward);
         if (site.input_gradient) input_gradient_ = plan(wanted, Direction::input_gradient);
-        // Summed in float32 and then rounded: what returns floats of 16-bit operands is up to 20 times
+        // Summed in float32 and then rounded: what returns floats of 16-bit operands is many times
         // slower.
         wanted.scale = 1 / headroom_;
         weight_gradient_ = plan(wanted, Direction::weight_gradient);

@@ -1,7 +1,7 @@
 #pragma once
 /// \file
 /// A network's first convolution on a GPU: pictures of few channels, for whose gradient nobody asks. The
-/// library's kernels are made for many channels; with three of them they are up to twenty times slower than
+/// library's kernels are made for many channels; with three of them they are many times slower than
 /// what memory allows, and copy the pictures.
 
 #include <plimsoll/device/cuda/arithmetic.cuh>
