@@ -3,6 +3,7 @@
 #include <plimsoll/core/storage.hpp>
 #include <plimsoll/device/cuda/toolkit.cuh>
 
+#include <csetjmp>
 #include <ucontext.h>
 
 #include <array>
@@ -103,8 +104,9 @@ int launched_recordings() { return launched; }
 namespace {
 struct Fiber {
     ucontext_t context{};
+    std::jmp_buf resume{};
     std::vector<char> stack = std::vector<char>(64 << 10);
-    bool ended = false;
+    bool begun = false, ended = false;
 };
 /// Where some threads wait for each other.
 struct Meeting {
@@ -116,15 +118,36 @@ std::size_t running_threads = 0;
 Meeting of_block;
 std::vector<Meeting> of_warps;
 std::vector<std::vector<char>> shared_in_warps;
-ucontext_t scheduler;
+std::jmp_buf scheduler;
 std::size_t current = 0;
 const std::function<void(int)>* body = nullptr;
 std::vector<double> block_values;
 
-void enter_fiber() {
-    (*body)(static_cast<int>(current));
-    fibers[current]->ended = true;
-    --running_threads;
+// Contexts only begin fibers, which go on from block to block: changing them asks the kernel for signal
+// masks, jumping does not.
+/// To whoever resumed this fiber.
+void yield() {
+    if (_setjmp(fibers[current]->resume) == 0) _longjmp(scheduler, 1);
+}
+void live_as_fiber() {
+    for (;;) {
+        (*body)(static_cast<int>(current));
+        fibers[current]->ended = true;
+        --running_threads;
+        yield();
+    }
+}
+/// Runs the current fiber till it yields.
+void resume() {
+    Fiber& fiber = *fibers[current];
+    if (_setjmp(scheduler) != 0) return;
+    if (fiber.begun) _longjmp(fiber.resume, 1);
+    fiber.begun = true;
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.data();
+    fiber.context.uc_stack.ss_size = fiber.stack.size();
+    makecontext(&fiber.context, live_as_fiber, 0);
+    setcontext(&fiber.context);
 }
 void meet(Meeting& meeting, const std::size_t& expected) {
     const int times = meeting.times;
@@ -133,7 +156,7 @@ void meet(Meeting& meeting, const std::size_t& expected) {
             meeting.there = 0;
             ++meeting.times;
         } else {
-            swapcontext(&fibers[current]->context, &scheduler);
+            yield();
         }
     }
 }
@@ -148,20 +171,12 @@ void run_block(int threads, const std::function<void(int)>& thread) {
     of_warps.assign((count + 31) / 32, {});
     shared_in_warps.resize(of_warps.size());
     body = &thread;
-    for (std::size_t f = 0; f < count; ++f) {
-        Fiber& fiber = *fibers[f];
-        fiber.ended = false;
-        getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = fiber.stack.data();
-        fiber.context.uc_stack.ss_size = fiber.stack.size();
-        fiber.context.uc_link = &scheduler;
-        makecontext(&fiber.context, enter_fiber, 0);
-    }
+    for (std::size_t f = 0; f < count; ++f) fibers[f]->ended = false;
     for (bool running = true; running;) {
         running = false;
         for (current = 0; current < count; ++current)
             if (!fibers[current]->ended) {
-                swapcontext(&scheduler, &fibers[current]->context);
+                resume();
                 running = running || !fibers[current]->ended;
             }
     }
