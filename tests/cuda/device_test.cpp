@@ -10,6 +10,7 @@
 #include "emulation.hpp"
 #endif
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
@@ -130,7 +131,7 @@ Outcome use(J& job, const Pictures<Net>& data) {
 
 /// How far two devices may be apart.
 struct Tolerance {
-    double loss = 1e-4;    ///< relative
+    double loss = 1e-4;    ///< relative, of a batch's mean; of fewer samples they even out less
     double state = 1e-3;   ///< of each tensor, relative to its norm
     double chance = 1e-4;  ///< of a class
     double samples = 1.01; ///< that are told apart otherwise
@@ -152,7 +153,8 @@ void check_close(const Outcome& found, const Outcome& expected, const Tolerance&
         const Metrics &a = found.metrics[i], &b = expected.metrics[i];
         CAPTURE(i);
         CHECK(a.samples == b.samples);
-        CHECK(std::abs(a.loss - b.loss) <= most.loss * b.loss);
+        const double few = std::sqrt(std::max(1.0, batch / static_cast<double>(b.samples)));
+        CHECK(std::abs(a.loss - b.loss) <= few * most.loss * b.loss);
         CHECK(std::abs(a.accuracy - b.accuracy) * static_cast<double>(b.samples) <= most.samples);
     }
     REQUIRE(found.probabilities.size() == expected.probabilities.size());
@@ -185,8 +187,8 @@ TEST_CASE("cuda jobs learn what the same jobs learn on the Host") {
     beside_host<Plain, Float>({});
     beside_host<Plain, Float>(
         {.budget = {Job<Plain, Float, Cuda>::Blueprint::least_bytes({.batch = batch})}});
-    beside_host<Mixed, TF32>({}, {3e-2, 5e-2, 1e-2, 2.01});
-    beside_host<Mixed, BFloat16>({}, {5e-2, 0.2, 5e-2, 4.01});
+    beside_host<Mixed, TF32>({}, {5e-3, 5e-2, 1e-2, 2.01});
+    beside_host<Mixed, BFloat16>({}, {3e-2, 0.2, 5e-2, 4.01});
     beside_host<Mixed, Half, Sgd>({}, {1e-2, 0.1, 1e-2, 2.01}); // to which the gradients' scale matters
 }
 

@@ -64,13 +64,17 @@ class CudaFirstConvolution : public NodeKernel {
                            static_cast<const float*>(has_bias() ? call.parameters[1] : nullptr),
                            static_cast<T*>(call.output), tiles);
         };
-        if (has_tensor_cores())
-            for_sixteens(geometry_.depth(),
-                         [&](auto sixteens) { convolve(forward_by_products<T, decltype(sixteens)::value>); });
-        else if (site_.facts.window.kernel == 3 && site_.facts.window.stride == 1)
-            convolve(detail::first_convolution::forward<T, 3>);
-        else
-            convolve(detail::first_convolution::forward<T, 0>);
+        if constexpr (multiplies_tensors_)
+            if (has_tensor_cores())
+                return for_sixteens(geometry_.depth(), [&](auto sixteens) {
+                    convolve(forward_by_products<T, decltype(sixteens)::value>);
+                });
+        if constexpr (std::same_as<T, float>) {
+            if (site_.facts.window.kernel == 3 && site_.facts.window.stride == 1)
+                convolve(detail::first_convolution::forward<3>);
+            else
+                convolve(detail::first_convolution::forward<0>);
+        }
     }
     void backward(const Call& call) override {
         using namespace detail::first_convolution;
@@ -78,19 +82,11 @@ class CudaFirstConvolution : public NodeKernel {
         const int chunks = static_cast<int>(CudaFirstConvolution::chunks(site_, call.count));
         const dim3 blocks(static_cast<unsigned>(chunks), filter_blocks());
         auto* sums = static_cast<float*>(call.scratch); // (chunks, depth + 1, F)
-        const auto sum = [&](auto kernel) {
+        sum_chunks([&](auto kernel) {
             detail::launch(kernel, blocks, dim3(threads), device_.stream(), site_.facts.name, geometry_,
                            static_cast<const T*>(call.input), static_cast<const T*>(call.output_gradient),
                            tiles, sums);
-        };
-        if (has_tensor_cores())
-            for_sixteens(geometry_.depth() + 1, [&](auto sixteens) {
-                sum(weight_gradient_by_products<T, decltype(sixteens)::value>);
-            });
-        else if (geometry_.depth() < 32)
-            sum(weight_gradient<T, 4>);
-        else
-            sum(weight_gradient<T, 8>);
+        });
         const int columns = static_cast<int>(CudaFirstConvolution::columns(site_));
         detail::sum_columns_of<1, float>(
             device_, chunks, columns, columns % detail::wide<float> == 0,
@@ -101,8 +97,27 @@ class CudaFirstConvolution : public NodeKernel {
     }
 
   private:
+    static constexpr bool multiplies_tensors_ = !std::same_as<T, float> || TensorFloat;
+
+    /// Older GPUs have none for TF32, which is float32 there.
     [[nodiscard]] bool has_tensor_cores() const {
-        return !std::same_as<T, float> || (TensorFloat && device_.properties().major >= 8);
+        return !std::same_as<T, float> || device_.properties().major >= 8;
+    }
+    /// Calls f(kernel) with the kernel that sums weight gradients.
+    template <class F>
+    void sum_chunks(F f) const {
+        using namespace detail::first_convolution;
+        if constexpr (multiplies_tensors_)
+            if (has_tensor_cores())
+                return for_sixteens(geometry_.depth() + 1, [&](auto sixteens) {
+                    f(weight_gradient_by_products<T, decltype(sixteens)::value>);
+                });
+        if constexpr (std::same_as<T, float>) {
+            if (geometry_.depth() < 32)
+                f(weight_gradient<4>);
+            else
+                f(weight_gradient<8>);
+        }
     }
     template <class F>
     static void for_sixteens(int count, F f) {

@@ -31,9 +31,9 @@ struct Outputs {
 
 /// \param w (F, C, K, K) \param bias (F), or null \tparam Kernel of a window at every pixel, so that inputs
 /// are shared from output to output; 0: any window
-template <class T, int Kernel>
+template <int Kernel>
 __global__ void __launch_bounds__(threads, 2)
-    forward(Geometry g, const T* x, const float* w, const float* bias, T* y, int tiles) {
+    forward(Geometry g, const float* x, const float* w, const float* bias, float* y, int tiles) {
     __shared__ float patch[most_patch];
     __shared__ Pack<float, 4> weights[most_depth * weight_stride / 4];
     __shared__ int offsets[most_depth];
@@ -44,25 +44,20 @@ __global__ void __launch_bounds__(threads, 2)
         const int filter = i / depth, d = i % depth;
         const bool there = first_filter + filter < filters;
         reinterpret_cast<float*>(weights)[d * weight_stride + filter] =
-            there ? loaded(stored<T>(w[std::int64_t{first_filter} * depth + i])) : 0.0f;
+            there ? w[std::int64_t{first_filter} * depth + i] : 0.0f;
     }
     for (int d = thread; d < depth; d += threads) offsets[d] = g.offset(d);
 
     const int group = thread % (filters_at_once / of_thread), place = thread / (filters_at_once / of_thread);
     const int column = place % tile_columns, row = place / tile_columns * rows;
     const int filter = first_filter + group * of_thread;
-    float biases[of_thread] = {};
-#pragma unroll
-    for (int f = 0; f < of_thread; ++f)
-        if (bias != nullptr && filter + f < filters) biases[f] = bias[filter + f];
+    float biases[of_thread];
+    load_biases(biases, bias, filter, filters);
     const float* corner = patch + row * g.step_down() + column * g.step_across();
     const Pack<float, 4>* of_filters = weights + group * of_thread / 4;
     const int down = g.step_down();
-    for (int number = static_cast<int>(blockIdx.x); number < tiles; number += static_cast<int>(gridDim.x)) {
-        const Tile tile(g, number);
-        __syncthreads(); // the tile before may still be read
-        load_patch(g, x, tile, patch, [](T value) { return loaded(value); });
-        __syncthreads();
+    const auto as_it_is = [](float value) { return value; };
+    Tiles::in_turn(tiles).for_each(g, x, patch, as_it_is, [&](const Tile& tile) {
         Outputs outputs;
         if constexpr (Kernel > 0) {
             for (int c = 0; c < g.input.channels; ++c)
@@ -90,27 +85,17 @@ __global__ void __launch_bounds__(threads, 2)
 #pragma unroll
         for (int r = 0; r < rows; ++r) {
             if (left >= g.output.width || tile.row + row + r >= g.output.height) break;
-            T* to =
-                y +
-                ((std::int64_t{tile.image} * g.output.height + tile.row + row + r) * g.output.width + left) *
-                    filters +
-                filter;
-            if (filters % of_thread == 0) {
-                if (filter < filters) store_eight(to, [&](int f) { return outputs.sums[r][f] + biases[f]; });
-            } else {
-#pragma unroll
-                for (int f = 0; f < of_thread; ++f)
-                    if (filter + f < filters) to[f] = stored<T>(outputs.sums[r][f] + biases[f]);
-            }
+            store_eight(y + g.output_at(tile.image, tile.row + row + r, left) + filter, filters - filter,
+                        g.packs(), [&](int f) { return outputs.sums[r][f] + biases[f]; });
         }
-    }
+    });
 }
 
 /// A chunk's sums into sums (chunks, depth + 1, F), the last row those of the bias: a thread has up to
 /// `OfThread` weights of 8 filters, a warp every 8th row of a tile, 8 outputs of it after each other.
-template <class T, int OfThread>
+template <int OfThread>
 __global__ void __launch_bounds__(threads)
-    weight_gradient(Geometry g, const T* x, const T* dy, int tiles, float* sums) {
+    weight_gradient(Geometry g, const float* x, const float* dy, int tiles, float* sums) {
     constexpr int groups = filters_at_once / of_thread, places = 32 / groups;
     __shared__ float patch[most_patch];
     __shared__ Pack<float, 4> gradients[warps][places][filters_at_once / 4];
@@ -124,32 +109,25 @@ __global__ void __launch_bounds__(threads)
         offsets[d] = d * places + place < depth ? g.offset(d * places + place) : 0;
     float some[OfThread][of_thread] = {};
 
-    const auto first = static_cast<int>(std::int64_t{tiles} * blockIdx.x / gridDim.x);
-    const auto end = static_cast<int>(std::int64_t{tiles} * (blockIdx.x + 1) / gridDim.x);
-    for (int number = first; number < end; ++number) {
-        const Tile tile(g, number);
-        __syncthreads(); // the tile before may still be read
-        load_patch(g, x, tile, patch, [](T value) { return loaded(value); });
-        __syncthreads();
-        const int rest = g.output.width - tile.column, columns = rest < tile_columns ? rest : tile_columns;
+    const auto as_it_is = [](float value) { return value; };
+    Tiles::of_chunk(tiles).for_each(g, x, patch, as_it_is, [&](const Tile& tile) {
+        const int columns = tile.columns(g);
         for (int row = warp; row < tile_rows && tile.row + row < g.output.height; row += warps) {
-            const T* from =
-                dy + ((std::int64_t{tile.image} * g.output.height + tile.row + row) * g.output.width +
-                      tile.column) *
-                         filters;
+            const float* from = dy + g.output_at(tile.image, tile.row + row, tile.column) + filter;
             const float* corner = patch + row * g.step_down();
             float next[of_thread];
-            load_eight(next, from + std::int64_t{place} * filters + filter,
-                       place < columns ? filters - filter : 0, filters % of_thread == 0);
+            const auto fetch = [&](int column) {
+                load_eight(next, from + std::int64_t{column} * filters,
+                           column < columns ? filters - filter : 0, g.packs());
+            };
+            fetch(place);
             for (int column = 0; column < columns; column += places) {
                 __syncwarp();
                 for (int part = 0; part < 2; ++part)
                     gradients[warp][place][group * 2 + part] = {
                         {next[4 * part], next[4 * part + 1], next[4 * part + 2], next[4 * part + 3]}};
                 __syncwarp();
-                const int ahead = column + places + place;
-                load_eight(next, from + std::int64_t{ahead} * filters + filter,
-                           ahead < columns ? filters - filter : 0, filters % of_thread == 0);
+                fetch(column + places + place);
 #pragma unroll
                 for (int p = 0; p < places; ++p) {
                     if (column + p >= columns) break;
@@ -168,13 +146,11 @@ __global__ void __launch_bounds__(threads)
                 }
             }
         }
-    }
+    });
 
-    float* total = patch; // the warps' sums, one after the other
+    float* total = patch;
     static_assert((most_depth + 1) * filters_at_once <= most_patch);
-    for (int turn = 0; turn < warps; ++turn) {
-        __syncthreads();
-        if (warp != turn) continue;
+    in_warps_order([&](int turn) {
 #pragma unroll
         for (int d = 0; d < OfThread; ++d) {
             if (d * places + place > depth) continue;
@@ -182,8 +158,7 @@ __global__ void __launch_bounds__(threads)
 #pragma unroll
             for (int f = 0; f < of_thread; ++f) to[f] = turn == 0 ? some[d][f] : to[f] + some[d][f];
         }
-    }
-    __syncthreads();
+    });
     write_chunk(g, total, sums);
 }
 

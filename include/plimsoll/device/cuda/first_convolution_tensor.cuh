@@ -65,16 +65,11 @@ __global__ void __launch_bounds__(threads, 2)
             }
         }
     const int filter = first_filter + pair * of_thread;
-    float biases[of_thread] = {};
-#pragma unroll
-    for (int f = 0; f < of_thread; ++f)
-        if (bias != nullptr && filter + f < filters) biases[f] = bias[filter + f];
+    float biases[of_thread];
+    load_biases(biases, bias, filter, filters);
 
-    for (int number = static_cast<int>(blockIdx.x); number < tiles; number += static_cast<int>(gridDim.x)) {
-        const Tile tile(g, number);
-        __syncthreads(); // the tile before may still be read
-        load_patch(g, x, tile, patch, [](T value) { return factor(value); });
-        __syncthreads();
+    const auto as_factor = [](T value) { return factor(value); };
+    Tiles::in_turn(tiles).for_each(g, x, patch, as_factor, [&](const Tile& tile) {
         for (int part = warp; part < tile_rows * in_row; part += warps) {
             const int top = part / in_row, left = part % in_row * at_once + row;
             if (tile.row + top >= g.output.height) break;
@@ -99,22 +94,11 @@ __global__ void __launch_bounds__(threads, 2)
             for (int i = 0; i < 2; ++i) {
                 const int column = tile.column + left + 8 * i;
                 if (column >= g.output.width) continue;
-                T* to = y +
-                        ((std::int64_t{tile.image} * g.output.height + tile.row + top) * g.output.width +
-                         column) *
-                            filters +
-                        filter;
-                const auto result = [&](int f) { return sums[f / 2][2 * i + f % 2] + biases[f]; };
-                if (filters % of_thread == 0) {
-                    if (filter < filters) store_eight(to, result);
-                } else {
-#pragma unroll
-                    for (int f = 0; f < of_thread; ++f)
-                        if (filter + f < filters) to[f] = stored<T>(result(f));
-                }
+                store_eight(y + g.output_at(tile.image, tile.row + top, column) + filter, filters - filter,
+                            g.packs(), [&](int f) { return sums[f / 2][2 * i + f % 2] + biases[f]; });
             }
         }
-    }
+    });
 }
 
 /// A chunk's sums into sums (chunks, depth + 1, F), the last row those of the bias: a warp has every 8th row
@@ -137,7 +121,6 @@ __global__ void __launch_bounds__(threads, 2)
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
     const int row = lane / 4, pair = lane % 4, depth = g.depth(), filters = g.output.channels;
     const int first_filter = static_cast<int>(blockIdx.y) * filters_at_once;
-    const bool packs = filters % of_thread == 0;
     const T one = stored<T>(1.0f);
     int offsets[Sixteens][2];
 #pragma unroll
@@ -149,20 +132,11 @@ __global__ void __launch_bounds__(threads, 2)
         }
     float some[Sixteens][filter_tiles][4] = {};
 
-    const auto first = static_cast<int>(std::int64_t{tiles} * blockIdx.x / gridDim.x);
-    const auto end = static_cast<int>(std::int64_t{tiles} * (blockIdx.x + 1) / gridDim.x);
-    for (int number = first; number < end; ++number) {
-        const Tile tile(g, number);
-        __syncthreads(); // the tile before may still be read
-        load_patch(g, x, tile, patch.inputs, [](T value) { return factor(value); });
-        __syncthreads();
-        const int rest = g.output.width - tile.column, columns = rest < tile_columns ? rest : tile_columns;
+    const auto as_factor = [](T value) { return factor(value); };
+    Tiles::of_chunk(tiles).for_each(g, x, patch.inputs, as_factor, [&](const Tile& tile) {
+        const int columns = tile.columns(g);
         for (int top = warp; top < tile_rows && tile.row + top < g.output.height; top += warps) {
-            const T* from = dy +
-                            ((std::int64_t{tile.image} * g.output.height + tile.row + top) * g.output.width +
-                             tile.column) *
-                                filters +
-                            first_filter;
+            const T* from = dy + g.output_at(tile.image, tile.row + top, tile.column) + first_filter;
             const T* line = patch.inputs + top * g.step_down();
             Piece next[of_lane];
             const auto fetch = [&](int column) {
@@ -173,7 +147,7 @@ __global__ void __launch_bounds__(threads, 2)
                     next[i] = {};
                     if (output >= columns || first_filter + filter >= filters) continue;
                     const T* of_output = from + std::int64_t{output} * filters + filter;
-                    if (packs) {
+                    if (g.packs()) {
                         next[i] = *reinterpret_cast<const Piece*>(of_output);
                     } else {
 #pragma unroll
@@ -231,12 +205,9 @@ __global__ void __launch_bounds__(threads, 2)
                 }
             }
         }
-    }
+    });
 
-    // The warps' sums, one after the other.
-    for (int turn = 0; turn < warps; ++turn) {
-        __syncthreads();
-        if (warp != turn) continue;
+    in_warps_order([&](int turn) {
 #pragma unroll
         for (int m = 0; m < Sixteens; ++m)
 #pragma unroll
@@ -249,8 +220,7 @@ __global__ void __launch_bounds__(threads, 2)
                     float& to = patch.total[d * filters_at_once + filter];
                     to = turn == 0 ? some[m][j][i] : to + some[m][j][i];
                 }
-    }
-    __syncthreads();
+    });
     write_chunk(g, patch.total, sums);
 }
 

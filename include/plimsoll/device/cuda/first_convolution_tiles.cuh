@@ -45,6 +45,12 @@ struct Geometry {
         const int channel = weight / area(), tap = weight % area();
         return tap / window.kernel * patch_stride() + tap % window.kernel * input.channels + channel;
     }
+    /// Elements of y (N, H', W', F) before an output's first filter.
+    __device__ std::int64_t output_at(int image, int row, int column) const {
+        return ((std::int64_t{image} * output.height + row) * output.width + column) * output.channels;
+    }
+    /// Whether filters lie in whole packs of a thread's.
+    __device__ bool packs() const { return output.channels % of_thread == 0; }
     /// From output to output.
     __device__ int step_across() const { return window.stride * input.channels; }
     __device__ int step_down() const { return window.stride * patch_stride(); }
@@ -59,12 +65,17 @@ struct Tile {
         row = within / g.tiles_across() * tile_rows;
         column = within % g.tiles_across() * tile_columns;
     }
+    /// Of a tile at the picture's edge, those inside.
+    __device__ int columns(const Geometry& g) const {
+        const int rest = g.output.width - column;
+        return rest < tile_columns ? rest : tile_columns;
+    }
 };
 
 /// The inputs of a tile, zeros beyond the picture: a thread has several on their way at once.
 /// \param as turns a stored number into what the patch holds
-template <class T, class Element, class As>
-__device__ void load_patch(const Geometry& g, const T* x, const Tile& tile, Element* patch, As as) {
+template <class T, class As>
+__device__ void load_patch(const Geometry& g, const T* x, const Tile& tile, T* patch, As as) {
     constexpr int at_once = 8;
     const int top = tile.row * g.window.stride - g.window.padding;
     const int left = (tile.column * g.window.stride - g.window.padding) * g.input.channels;
@@ -87,6 +98,49 @@ __device__ void load_patch(const Geometry& g, const T* x, const Tile& tile, Elem
         for (int k = 0; k < at_once; ++k)
             if (first + k * threads < all) patch[places[k]] = as(values[k]);
     }
+}
+
+/// Of a thread's filters, as far as there are any. \param bias (F), or null
+__device__ inline void load_biases(float (&to)[of_thread], const float* bias, int filter, int filters) {
+#pragma unroll
+    for (int f = 0; f < of_thread; ++f)
+        to[f] = bias != nullptr && filter + f < filters ? bias[filter + f] : 0.0f;
+}
+
+/// Which tiles a block takes.
+struct Tiles {
+    int first, end, step;
+
+    /// A chunk, side by side: what is summed over it depends on the number of chunks alone.
+    __device__ static Tiles of_chunk(int tiles) {
+        return {static_cast<int>(std::int64_t{tiles} * blockIdx.x / gridDim.x),
+                static_cast<int>(std::int64_t{tiles} * (blockIdx.x + 1) / gridDim.x), 1};
+    }
+    /// Every so many-th, for as many blocks as there are.
+    __device__ static Tiles in_turn(int tiles) {
+        return {static_cast<int>(blockIdx.x), tiles, static_cast<int>(gridDim.x)};
+    }
+    /// Calls f(tile), the tile's inputs in the patch. \param as of load_patch
+    template <class T, class As, class F>
+    __device__ void for_each(const Geometry& g, const T* x, T* patch, As as, F f) const {
+        for (int number = first; number < end; number += step) {
+            const Tile tile(g, number);
+            __syncthreads(); // the tile before may still be read
+            load_patch(g, x, tile, patch, as);
+            __syncthreads();
+            f(tile);
+        }
+    }
+};
+
+/// Calls f(turn) for every warp's turn, one after the other, to add up what warps have; all have come then.
+template <class F>
+__device__ void in_warps_order(F f) {
+    for (int turn = 0; turn < warps; ++turn) {
+        __syncthreads();
+        if (static_cast<int>(threadIdx.x) / 32 == turn) f(turn);
+    }
+    __syncthreads();
 }
 
 /// A block's sums (depth + 1, 32) to where its chunk's are in sums (chunks, depth + 1, F).

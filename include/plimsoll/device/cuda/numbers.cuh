@@ -57,15 +57,21 @@ __device__ void load_eight(float (&to)[8], const T* from, int count, bool packs)
         for (int k = 0; k < 8; ++k) to[k] = k < count ? loaded(from[k]) : 0.0f;
     }
 }
-/// f(0) to f(7) to memory that is aligned for packs.
+/// f(0) to f(7) to memory, of which the first `count` have a place there. \param packs as of load_eight
 template <class T, class F>
-__device__ void store_eight(T* to, F f) {
+__device__ void store_eight(T* to, int count, bool packs, F f) {
+    if (packs && count > 0) {
 #pragma unroll
-    for (int p = 0; p < 8 / wide<T>; ++p) {
-        Pack<T, wide<T>> pack;
+        for (int p = 0; p < 8 / wide<T>; ++p) {
+            Pack<T, wide<T>> pack;
 #pragma unroll
-        for (int k = 0; k < wide<T>; ++k) pack.values[k] = stored<T>(f(p * wide<T> + k));
-        reinterpret_cast<Pack<T, wide<T>>*>(to)[p] = pack;
+            for (int k = 0; k < wide<T>; ++k) pack.values[k] = stored<T>(f(p * wide<T> + k));
+            reinterpret_cast<Pack<T, wide<T>>*>(to)[p] = pack;
+        }
+    } else {
+#pragma unroll
+        for (int k = 0; k < 8; ++k)
+            if (k < count) to[k] = stored<T>(f(k));
     }
 }
 

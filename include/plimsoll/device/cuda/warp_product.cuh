@@ -5,6 +5,7 @@
 
 #include <plimsoll/core/storage.hpp>
 
+#include <concepts>
 #include <cstdint>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
@@ -26,46 +27,37 @@ struct WarpProduct {
                                         const std::uint32_t (&b)[2]);
 };
 
-template <>
-__device__ inline void WarpProduct<bfloat16>::multiply_add(float (&d)[4], const std::uint32_t (&a)[4],
-                                                           const std::uint32_t (&b)[2]) {
+// The instruction whose operands have the shape and types `kind`.
+#define PLIMSOLL_MULTIPLY_ADD(kind)                                                                          \
+    asm("mma.sync.aligned." kind " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                    \
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                                     \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
+
+/// Of floats the last 13 bits must be 0. GPUs without bfloat16 and TF32 never come here with them.
+template <class T>
+__device__ void WarpProduct<T>::multiply_add([[maybe_unused]] float (&d)[4],
+                                             [[maybe_unused]] const std::uint32_t (&a)[4],
+                                             [[maybe_unused]] const std::uint32_t (&b)[2]) {
 #if __CUDA_ARCH__ >= 800
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-        "{%0,%1,%2,%3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    if constexpr (std::same_as<T, bfloat16>)
+        PLIMSOLL_MULTIPLY_ADD("m16n8k16.row.col.f32.bf16.bf16.f32");
+    else if constexpr (std::same_as<T, half>)
+        PLIMSOLL_MULTIPLY_ADD("m16n8k16.row.col.f32.f16.f16.f32");
+    else
+        PLIMSOLL_MULTIPLY_ADD("m16n8k8.row.col.f32.tf32.tf32.f32");
 #else
-    __trap(); // such a GPU is refused this type
+    if constexpr (std::same_as<T, half>) {
+        for (int part = 0; part < 2; ++part)
+            asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
+                "{%0,%1,%2,%3};"
+                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                : "r"(a[2 * part]), "r"(a[2 * part + 1]), "r"(b[part]));
+    } else {
+        __trap();
+    }
 #endif
 }
-template <>
-__device__ inline void WarpProduct<half>::multiply_add(float (&d)[4], const std::uint32_t (&a)[4],
-                                                       const std::uint32_t (&b)[2]) {
-#if __CUDA_ARCH__ >= 800
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-        "{%0,%1,%2,%3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#else
-    for (int half = 0; half < 2; ++half)
-        asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
-            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-            : "r"(a[2 * half]), "r"(a[2 * half + 1]), "r"(b[half]));
-#endif
-}
-/// Of floats whose last 13 bits are 0.
-template <>
-__device__ inline void WarpProduct<float>::multiply_add(float (&d)[4], const std::uint32_t (&a)[4],
-                                                        const std::uint32_t (&b)[2]) {
-#if __CUDA_ARCH__ >= 800
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-        "{%0,%1,%2,%3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#else
-    __trap(); // there is no TF32 on such a GPU
-#endif
-}
+#undef PLIMSOLL_MULTIPLY_ADD
 
 } // namespace detail
 

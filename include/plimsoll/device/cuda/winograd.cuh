@@ -123,8 +123,8 @@ class CudaWinogradConvolution : public NodeKernel {
 
     /// Sizes, and what they need, from a site alone.
     struct Sizes {
-        Tiling outputs,
-            inputs; ///< forward and weight gradient go over outputs, the input gradient over inputs
+        // Forward and weight gradient go over outputs, the input gradient over inputs.
+        Tiling outputs, inputs;
         std::int64_t images, channels, filters;
         bool input_gradient;
 
@@ -136,10 +136,10 @@ class CudaWinogradConvolution : public NodeKernel {
               filters(site.output.channels),
               input_gradient(site.input_gradient) {}
 
-        /// Tiles that are multiplied together: a slice's in equal parts, as few as the cache allows.
+        /// Tiles that are multiplied together: a slice's in equal parts, as few as make matrices no larger
+        /// than twice the pictures and most_bytes.
         [[nodiscard]] constexpr std::int64_t room(const Tiling& tiling) const {
-            const std::int64_t pictures =
-                4 * images * (inputs.shape.size() + outputs.shape.size()); // little memory for few images
+            const std::int64_t pictures = 4 * images * (inputs.shape.size() + outputs.shape.size());
             const std::int64_t bytes = std::clamp(2 * pictures, least_bytes, most_bytes);
             const std::int64_t most =
                 std::max<std::int64_t>(64, bytes / (4 * elements_ * (channels + filters)));

@@ -35,6 +35,23 @@ struct TileElements {
         const int row = turned && i % 3 == 0 ? 3 - i : i, column = turned && j % 3 == 0 ? 3 - j : j;
         return *reinterpret_cast<Channels*>(first + (4 * row + column) * matrix);
     }
+    /// \param row_of row_of(channel, which): a row of elements
+    template <class RowOf>
+    __device__ void store_rows(RowOf row_of) const {
+        constexpr float Four::*rows[] = {&Four::a, &Four::b, &Four::c, &Four::d};
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            Channels out[4];
+#pragma unroll
+            for (int c = 0; c < 4; ++c) {
+                const Four four = row_of(c, rows[i]);
+                out[0].values[c] = four.a, out[1].values[c] = four.b;
+                out[2].values[c] = four.c, out[3].values[c] = four.d;
+            }
+#pragma unroll
+            for (int j = 0; j < 4; ++j) at(i, j) = out[j];
+        }
+    }
 };
 
 /// The 4 x 4 pixels around each tile, zeros beyond the picture, to the tile's elements.
@@ -69,27 +86,9 @@ struct FromPictures {
                     columns[j][c] = of_input(p[0].values[c], p[1].values[c], p[2].values[c], p[3].values[c]);
             }
         }
-        store_rows(to, [&](int c, float Four::*row) {
+        to.store_rows([&](int c, float Four::*row) {
             return of_input(columns[0][c].*row, columns[1][c].*row, columns[2][c].*row, columns[3][c].*row);
         });
-    }
-
-    /// \param row_of row_of(channel, which): a row of elements
-    template <class RowOf>
-    __device__ static void store_rows(const TileElements& to, RowOf row_of) {
-        constexpr float Four::*rows[] = {&Four::a, &Four::b, &Four::c, &Four::d};
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            Channels out[4];
-#pragma unroll
-            for (int c = 0; c < 4; ++c) {
-                const Four four = row_of(c, rows[i]);
-                out[0].values[c] = four.a, out[1].values[c] = four.b;
-                out[2].values[c] = four.c, out[3].values[c] = four.d;
-            }
-#pragma unroll
-            for (int j = 0; j < 4; ++j) to.at(i, j) = out[j];
-        }
     }
 };
 
@@ -120,7 +119,7 @@ struct FromOutputGradients {
                     columns[j][c] = of_output_gradient(above.values[c], below.values[c]);
             }
         }
-        FromPictures::store_rows(to, [&](int c, float Four::*row) {
+        to.store_rows([&](int c, float Four::*row) {
             return of_output_gradient(columns[0][c].*row, columns[1][c].*row);
         });
     }
