@@ -141,3 +141,10 @@ if(EXISTS ${umbrella})
                      -D CUDA_COMPILER=${CMAKE_CUDA_COMPILER} -D CONFIG=$<CONFIG> -P ${CMAKE_CURRENT_SOURCE_DIR}/consumer/run.cmake)
   endforeach()
 endif()
+
+# ------------------------------------------------------------------------------------------------- configuring
+# tools/demo configures where doctest and Google Benchmark are not installed.
+add_test(NAME configures_without_test_libraries
+         COMMAND ${CMAKE_COMMAND} -S ${PROJECT_SOURCE_DIR} -B ${CMAKE_CURRENT_BINARY_DIR}/without_test_libraries
+                 --fresh -D CMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} -D PLIMSOLL_DOCTEST_INCLUDE=
+                 -D CMAKE_DISABLE_FIND_PACKAGE_benchmark=ON)
