@@ -690,6 +690,9 @@ TEST_CASE("a weight gradient is summed over bands of rows, where whole pictures 
     weight_gradient_in_bands<Conv2d<24, 3, 1, 1>>({17, 20, 33});
     weight_gradient_in_bands<Conv2d<33, 5, 2, 2>>({24, 19, 6});
     weight_gradient_in_bands<Conv2d<5, 1, 3>>({29, 12, 16});
+    // Rows that tiles (AMX) do not divide well: with zeros behind them, without and with padding beside them.
+    weight_gradient_in_bands<Conv2d<24, 3>>({13, 36, 16});
+    weight_gradient_in_bands<Conv2d<16, 5, 1, 2>>({16, 37, 3});
 }
 
 TEST_CASE("what oneDNN takes stays within the limits") {
