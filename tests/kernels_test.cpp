@@ -458,22 +458,59 @@ void winograd(Shape in) {
 
 } // namespace
 
-TEST_CASE("a sum of 16-bit numbers is rounded as any number is") {
-    const auto check = [](float sum) {
-        const bfloat16 found = detail::winograd::rounded_sum<bfloat16>(sum), expected = to<bfloat16>(sum);
-        if (std::isnan(sum))
-            CHECK(std::isnan(to_float(found)));
-        else
-            CHECK(found.bits == expected.bits);
+TEST_CASE("many floats are rounded to 16 bits as one is, wherever they lie") {
+    std::vector<float> floats;
+    for (std::uint64_t bits = 0; bits < (std::uint64_t{1} << 32);
+         bits += 40009) // halves, halfway ones, all ranges
+        for (const std::uint32_t last : {0x0000u, 0x7fffu, 0x8000u, 0x8001u})
+            floats.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(bits & 0xffff0000u) | last));
+    for (const std::uint32_t bits :
+         {0x7f7fffffu, 0xff7f8000u, 0x7f800000u, 0xff800000u, 0x7f800001u, 0x007fffffu})
+        floats.push_back(std::bit_cast<float>(bits));
+    const auto check = [](float from, bfloat16 found) {
+        if (std::isnan(from)) return std::isnan(to_float(found));
+        if (std::fabs(from) < std::numeric_limits<float>::min() && (found.bits & 0x7fffu) == 0) return true;
+        return found == to<bfloat16>(from);
     };
-    for (std::uint32_t a = 0; a < 0x10000; a += 37)
-        for (const std::uint32_t b : {0x0000u, 0x8000u, 0x0001u, 0x3f80u, 0x3f81u, 0xbf80u, 0x4300u, 0x7f7fu,
-                                      0xff7fu, 0x7f80u, 0xff80u, 0x7f81u, 0x7fc0u, 0xffffu}) {
-            const float x = to_float(bfloat16{static_cast<std::uint16_t>(a)});
-            const float y = to_float(bfloat16{static_cast<std::uint16_t>(b)});
-            check(x + y);
-            check(x - y);
-        }
+    std::vector<bfloat16> rounded(floats.size());
+    detail::convert(floats.data(), rounded.data(), static_cast<std::int64_t>(floats.size()));
+    std::size_t wrong = 0;
+    for (std::size_t i = 0; i < floats.size(); ++i) wrong += check(floats[i], rounded[i]) ? 0 : 1;
+    CHECK(wrong == 0);
+    for (std::size_t count = 0; count <= 50; ++count) { // none behind the last is written
+        const std::size_t first = 3 * count;
+        std::vector<bfloat16> some(count + 1, bfloat16{0x1234});
+        detail::convert(&floats[first], some.data(), static_cast<std::int64_t>(count));
+        CHECK(std::equal(some.begin(), some.end() - 1, rounded.begin() + static_cast<std::ptrdiff_t>(first)));
+        CHECK(some.back().bits == 0x1234);
+    }
+}
+
+namespace {
+
+/// The functors of a layer on stored bits, against themselves on floats, for every number but NaN's own bits.
+template <class Layer, class T>
+void on_bits_as_on_floats() {
+    const auto same = [](T found, float expected) {
+        return std::isnan(expected) ? std::isnan(to_float(found)) : found == to<T>(expected);
+    };
+    std::size_t wrong = 0;
+    for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+        const T x{static_cast<std::uint16_t>(bits)}, dy{static_cast<std::uint16_t>(40503 * bits)};
+        wrong += same(typename Layer::Forward{}(x), typename Layer::Forward{}(to_float(x))) ? 0 : 1;
+        wrong +=
+            same(typename Layer::Backward{}(dy, x), typename Layer::Backward{}(to_float(dy), to_float(x)))
+                ? 0
+                : 1;
+    }
+    CHECK(wrong == 0);
+}
+
+} // namespace
+
+TEST_CASE("ReLU on the bits of 16-bit floats") {
+    on_bits_as_on_floats<Relu, half>();
+    on_bits_as_on_floats<Relu, bfloat16>();
 }
 
 TEST_CASE("convolution by Winograd's algorithm") {

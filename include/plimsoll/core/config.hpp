@@ -26,6 +26,13 @@
 #define PLIMSOLL_SIMD _Pragma("GCC ivdep")
 #endif
 
+/// Whether code is compiled for processors that round floats to bfloat16 in one instruction.
+#if defined(__AVX512BF16__) && defined(__GNUC__) && !defined(__CUDACC__)
+#define PLIMSOLL_AVX512_BF16 1
+#else
+#define PLIMSOLL_AVX512_BF16 0
+#endif
+
 /// Optional libraries: CMake sets these; without CMake a header that can be found is used.
 #if !defined(PLIMSOLL_WITH_ONEDNN)
 #if __has_include(<oneapi/dnnl/dnnl.h>)

@@ -4,6 +4,7 @@
 
 #include <plimsoll/core/config.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -31,6 +32,9 @@ struct bfloat16 {
 
 /// A float32 of which matrix units read 19 bits (NVIDIA's TensorFloat-32): a way to compute, never stored.
 struct tfloat32;
+
+template <class T>
+concept stored_in_16_bits = std::same_as<T, half> || std::same_as<T, bfloat16>;
 
 namespace detail {
 
@@ -84,6 +88,9 @@ PLIMSOLL_HD constexpr half to<half>(float value) {
     out = magnitude > 0x7f800000u ? 0x7e00u : out;
     return {static_cast<std::uint16_t>(sign | out)};
 }
+
+template <stored_in_16_bits T>
+inline constexpr std::uint16_t infinity_bits = to<T>(__builtin_inff()).bits;
 
 /// The word a user writes for an element type: "u8", "float", "half".
 template <class T>

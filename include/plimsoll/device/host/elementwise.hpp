@@ -4,31 +4,25 @@
 
 #include <plimsoll/core/philox.hpp>
 #include <plimsoll/core/storage.hpp>
+#include <plimsoll/device/host/conversion.hpp>
 #include <plimsoll/device/host/parallel.hpp>
 #include <plimsoll/device/kernel.hpp>
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
 namespace detail {
 
-/// Elements that are converted at once: of 16 bits from and to floats, in local memory.
-inline constexpr std::int64_t conversion_tile = 512;
-
-/// `count` elements in another type, `To` or `From` being float.
-template <class To, class From>
-void convert(const From* in, To* out, std::int64_t count) {
-    PLIMSOLL_SIMD
-    for (std::int64_t i = 0; i < count; ++i) out[i] = to<To>(to_float(in[i]));
-}
-
-/// What arithmetic reads: floats and random words as they lie, others from `tile`, as floats.
-inline const float* loaded(const float* in, std::int64_t, float*) { return in; }
-inline const std::uint32_t* loaded(const std::uint32_t* in, std::int64_t, float*) { return in; }
+/// What arithmetic reads: floats of 16 bits from `tile`, as floats, all else as it lies.
 template <class T>
+const T* loaded(const T* in, std::int64_t, float*) {
+    return in;
+}
+template <stored_in_16_bits T>
 const float* loaded(const T* in, std::int64_t count, float* tile) {
     convert(in, tile, count);
     return tile;
@@ -50,10 +44,15 @@ void transform_tiles(std::index_sequence<I...>, F f, std::int64_t count, T* out,
         convert(result, out + first, size);
     }
 }
-/// The same in 16 bits, with f's arithmetic in float.
+/// The same in 16 bits, with f's arithmetic in float where f does not take them as they are.
 template <class F, class T, class... In>
 void transform(F f, std::int64_t count, T* out, const In*... in) {
-    transform_tiles(std::index_sequence_for<In...>{}, f, count, out, in...);
+    if constexpr (std::is_invocable_r_v<T, F, In...>) {
+        PLIMSOLL_SIMD
+        for (std::int64_t i = 0; i < count; ++i) out[i] = f(in[i]...);
+    } else {
+        transform_tiles(std::index_sequence_for<In...>{}, f, count, out, in...);
+    }
 }
 
 /// The random words of one image's elements, a tile at a time: word e of an image belongs to (seed, node,
@@ -144,9 +143,8 @@ class WidenKernel : public NodeKernel {
         const int channels = site_.input.channels;
         const std::int64_t area = site_.input.pixels();
         if (site_.output_layout.block == channels) {
-            const std::int64_t count = site_.input.size() * call.count;
-            PLIMSOLL_SIMD
-            for (std::int64_t i = 0; i < count; ++i) out[i] = to<T>(widen(pixels[i]));
+            detail::transform([](auto pixel) { return widen(pixel); }, site_.input.size() * call.count, out,
+                              pixels);
             return;
         }
         const int block = site_.output_layout.block;

@@ -142,8 +142,12 @@ class DenseKernel : public NodeKernel {
     }
     /// Weights as layers work with them.
     static void round_weights(const float* weights, Element* out, std::int64_t count) {
-        PLIMSOLL_SIMD
-        for (std::int64_t i = 0; i < count; ++i) out[i] = to<Element>(to_float(to<T>(weights[i])));
+        if constexpr (std::same_as<T, Element>) {
+            detail::convert(weights, out, count);
+        } else {
+            PLIMSOLL_SIMD
+            for (std::int64_t i = 0; i < count; ++i) out[i] = to<Element>(to_float(to<T>(weights[i])));
+        }
     }
 
     Limits limits_;

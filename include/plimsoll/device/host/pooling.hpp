@@ -105,7 +105,7 @@ constexpr float order_of(float value) {
 }
 template <class T>
 constexpr std::int16_t order_of(std::uint16_t bits) {
-    constexpr auto infinity = static_cast<std::int16_t>(to<T>(std::numeric_limits<float>::infinity()).bits);
+    constexpr auto infinity = static_cast<std::int16_t>(infinity_bits<T>);
     const auto magnitude = static_cast<std::int16_t>(bits & 0x7fff);
     const auto negative = static_cast<std::int16_t>(-magnitude);
     const std::int16_t order = static_cast<std::int16_t>(bits) < 0 ? negative : magnitude;

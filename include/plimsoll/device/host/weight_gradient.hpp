@@ -2,6 +2,7 @@
 /// \file
 /// The weight gradient of a convolution on oneDNN, within a limit of workspace.
 
+#include <plimsoll/device/host/loops.hpp>
 #include <plimsoll/device/host/onednn.hpp>
 #include <plimsoll/device/kernel.hpp>
 

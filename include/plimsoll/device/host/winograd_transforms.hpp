@@ -2,7 +2,7 @@
 /// \file
 /// The transforms of Winograd's algorithm, many channels at once.
 
-#include <plimsoll/core/storage.hpp>
+#include <plimsoll/device/host/conversion.hpp>
 #include <plimsoll/device/winograd.hpp>
 
 #include <cstdint>
@@ -30,20 +30,8 @@ struct Tile {
     [[nodiscard]] std::int64_t last() const { return turned ? 0 : 3 * matrix; }
 };
 
-/// to<E> of a sum of numbers of type E, in fewer instructions. A NaN there is an operand's or the processor's
-/// own: neither has bits where they would be rounded.
-template <class E>
-constexpr E rounded_sum(float sum) {
-    return to<E>(sum);
-}
-template <>
-constexpr bfloat16 rounded_sum<bfloat16>(float sum) {
-    const auto bits = bits_as<std::uint32_t>(sum);
-    return {static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16)};
-}
-
-// What follows is called in loops over channels that the compiler must turn into vectors: no lambda, no array
-// of pointers.
+// What follows computes in floats. It is called in loops over channels that the compiler must turn into
+// vectors: no lambda, no array of pointers.
 
 /// A column of pixels.
 template <class T>
@@ -51,13 +39,12 @@ template <class T>
     return of_input(to_float(at[0]), to_float(at[row]), to_float(at[2 * row]), to_float(at[3 * row]));
 }
 /// A row of elements.
-template <class E>
-[[gnu::always_inline]] inline void store_row(E* at, std::int64_t first, std::int64_t matrix,
+[[gnu::always_inline]] inline void store_row(float* at, std::int64_t first, std::int64_t matrix,
                                              std::int64_t last, Four four) {
-    at[first] = rounded_sum<E>(four.a);
-    at[matrix] = rounded_sum<E>(four.b);
-    at[2 * matrix] = rounded_sum<E>(four.c);
-    at[last] = rounded_sum<E>(four.d);
+    at[first] = four.a;
+    at[matrix] = four.b;
+    at[2 * matrix] = four.c;
+    at[last] = four.d;
 }
 /// A column of elements.
 [[gnu::always_inline]] inline Two add_column(const float* at, std::int64_t first, std::int64_t matrix,
@@ -66,10 +53,10 @@ template <class E>
 }
 
 /// at_once channels of 4 x 4 pixels to the elements of a tile.
-template <class T, class E>
-[[gnu::always_inline]] inline void transform_input(const Pixels<const T> x, const Tile<E> tile) {
+template <class T>
+[[gnu::always_inline]] inline void transform_input(const Pixels<const T> x, const Tile<float> tile) {
     const T* __restrict in = x.data;
-    E* __restrict out = tile.data;
+    float* __restrict out = tile.data;
     const std::int64_t row = x.row, pixel = x.pixel;
     const std::int64_t matrix = tile.matrix, first = tile.first(), last = tile.last();
     PLIMSOLL_SIMD
@@ -85,11 +72,10 @@ template <class T, class E>
 
 /// at_once channels of the elements of a tile to 2 x 2 pixels.
 /// \param bias (at_once)
-template <class T>
 [[gnu::always_inline]] inline void transform_to_outputs(const Tile<const float> tile, const float* bias,
-                                                        const Pixels<T> y) {
+                                                        const Pixels<float> y) {
     const float* __restrict in = tile.data, * __restrict more = bias;
-    T* __restrict out = y.data;
+    float* __restrict out = y.data;
     const std::int64_t row = y.row, pixel = y.pixel;
     const std::int64_t matrix = tile.matrix, first = tile.first(), last = tile.last();
     PLIMSOLL_SIMD
@@ -99,18 +85,19 @@ template <class T>
         const Two r = add_column(in + 2 * matrix + c, first, matrix, last);
         const Two s = add_column(in + last + c, first, matrix, last);
         const Two above = to_outputs(p.a, q.a, r.a, s.a), below = to_outputs(p.b, q.b, r.b, s.b);
-        out[c] = to<T>(above.a + more[c]);
-        out[pixel + c] = to<T>(above.b + more[c]);
-        out[row + c] = to<T>(below.a + more[c]);
-        out[row + pixel + c] = to<T>(below.b + more[c]);
+        out[c] = above.a + more[c];
+        out[pixel + c] = above.b + more[c];
+        out[row + c] = below.a + more[c];
+        out[row + pixel + c] = below.b + more[c];
     }
 }
 
 /// at_once channels of the gradients of 2 x 2 outputs to the elements of a tile.
-template <class T, class E>
-[[gnu::always_inline]] inline void transform_output_gradient(const Pixels<const T> dy, const Tile<E> tile) {
+template <class T>
+[[gnu::always_inline]] inline void transform_output_gradient(const Pixels<const T> dy,
+                                                             const Tile<float> tile) {
     const T* __restrict in = dy.data;
-    E* __restrict out = tile.data;
+    float* __restrict out = tile.data;
     const std::int64_t row = dy.row, pixel = dy.pixel;
     const std::int64_t matrix = tile.matrix, first = tile.first(), last = tile.last();
     PLIMSOLL_SIMD
@@ -122,6 +109,38 @@ template <class T, class E>
         store_row(out + 8 * matrix + c, first, matrix, last, of_output_gradient(p.c, q.c));
         store_row(out + 4 * last + c, first, matrix, last, of_output_gradient(p.d, q.d));
     }
+}
+
+// The same to and from 16 bits, by way of floats in local memory.
+
+/// \param made (4 x 4, at_once)
+[[gnu::always_inline]] inline void store_tile(const float* made, const Tile<bfloat16> tile) {
+    const std::int64_t at[] = {tile.first(), tile.matrix, 2 * tile.matrix, tile.last()};
+    for (int i = 0; i < 4; ++i)
+        for (int j = 0; j < 4; ++j)
+            convert(made + (4 * i + j) * at_once, tile.data + 4 * at[i] + at[j], at_once);
+}
+template <class T>
+[[gnu::always_inline]] inline void transform_input(const Pixels<const T> x, const Tile<bfloat16> tile) {
+    float made[elements * at_once];
+    transform_input(x, Tile<float>{made, at_once});
+    store_tile(made, tile);
+}
+template <class T>
+[[gnu::always_inline]] inline void transform_output_gradient(const Pixels<const T> dy,
+                                                             const Tile<bfloat16> tile) {
+    float made[elements * at_once];
+    transform_output_gradient(dy, Tile<float>{made, at_once});
+    store_tile(made, tile);
+}
+[[gnu::always_inline]] inline void transform_to_outputs(const Tile<const float> tile, const float* bias,
+                                                        const Pixels<bfloat16> y) {
+    float made[4 * at_once]; // (2, 2, at_once)
+    transform_to_outputs(tile, bias, Pixels<float>{made, 2 * at_once, at_once});
+    convert(made, y.data, at_once);
+    convert(made + at_once, y.data + y.pixel, at_once);
+    convert(made + 2 * at_once, y.data + y.row, at_once);
+    convert(made + 3 * at_once, y.data + y.row + y.pixel, at_once);
 }
 
 /// Weights of at_once windows of 3 x 3 to elements. \param w (3 x 3, at_once) \param to (4 x 4, at_once)

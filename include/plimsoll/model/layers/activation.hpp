@@ -20,12 +20,23 @@ struct Relu {
                 .flops = static_cast<double>(in.size()),
                 .onnx = "Relu"};
     }
+    // Floats of 16 bits are told by their bits: a sign in the highest, then magnitudes up to infinity, then NaN.
     struct Forward {
         // NaN passes: a broken loss must show.
         PLIMSOLL_HD float operator()(float x) const { return x < 0 ? 0.0f : x; }
+        template <stored_in_16_bits T>
+        PLIMSOLL_HD T operator()(T x) const {
+            const bool below_zero = static_cast<std::uint16_t>(x.bits - 0x8001u) < infinity_bits<T>;
+            return {static_cast<std::uint16_t>(below_zero ? 0 : x.bits)};
+        }
     };
     struct Backward {
         PLIMSOLL_HD float operator()(float dy, float y) const { return y > 0 ? dy : 0.0f; }
+        template <stored_in_16_bits T>
+        PLIMSOLL_HD T operator()(T dy, T y) const {
+            const bool above_zero = static_cast<std::uint16_t>(y.bits - 1u) < infinity_bits<T>;
+            return {static_cast<std::uint16_t>(above_zero ? dy.bits : 0)};
+        }
     };
 };
 
