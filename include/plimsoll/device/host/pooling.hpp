@@ -74,12 +74,13 @@ constexpr T only_if(bool keep, T value) {
     return std::bit_cast<T>(static_cast<Bits>(std::bit_cast<Bits>(value) & -Bits{keep}));
 }
 
-/// Calls f with the number of innermost channels, as a constant where that lets the compiler unroll.
+/// Calls f with a number of channels that divides the innermost ones, a constant where there is one that
+/// fills vectors, so that the loop over them is none.
 template <class F>
-void with_block(std::int64_t block, F f) {
-    if (block == 16)
-        f(std::integral_constant<std::int64_t, 16>{});
-    else if (block == 8)
+void with_lanes(std::int64_t block, F f) {
+    if (block % 32 == 0)
+        f(std::integral_constant<std::int64_t, 32>{});
+    else if (block % 8 == 0)
         f(std::integral_constant<std::int64_t, 8>{});
     else
         f(block);
@@ -115,13 +116,13 @@ constexpr bool replaces(std::int16_t candidate, std::int16_t best) { return cand
 
 /// Two rows of inputs to one row of outputs, windows of 2 x 2 side by side. \tparam T what is stored as Plain
 /// \param top, below (2 * columns, block)  \param y, saved (columns, block)
-template <class T, class Plain, class Block>
+template <class T, class Plain, class Lanes>
 void max_row_2x2(const Plain* __restrict top, const Plain* __restrict below, Plain* __restrict y,
-                 std::uint8_t* __restrict saved, int columns, Block block) {
+                 std::uint8_t* __restrict saved, int columns, std::int64_t block, Lanes lanes) {
     using Position = std::conditional_t<sizeof(Plain) == 4, int, std::int16_t>;
-    for (int column = 0; column < columns; ++column) {
+    const auto window = [&] {
         PLIMSOLL_SIMD
-        for (std::int64_t c = 0; c < block; ++c) {
+        for (std::int64_t c = 0; c < lanes; ++c) {
             Plain value = top[c];
             auto best = order_of<T>(value);
             Position position = 0;
@@ -138,18 +139,22 @@ void max_row_2x2(const Plain* __restrict top, const Plain* __restrict below, Pla
             y[c] = value;
             saved[c] = static_cast<std::uint8_t>(position);
         }
-        top += 2 * block, below += 2 * block, y += block, saved += block;
-    }
+    };
+    for (int column = 0; column < columns; ++column, top += block, below += block)
+        for (std::int64_t c = 0; c < block; c += lanes) {
+            window();
+            top += lanes, below += lanes, y += lanes, saved += lanes;
+        }
 }
 
 /// One row of output gradients to two rows of input gradients.
-template <class Plain, class Block>
+template <class Plain, class Lanes>
 void scatter_row_2x2(const Plain* __restrict dy, const std::uint8_t* __restrict saved, Plain* __restrict top,
-                     Plain* __restrict below, int columns, Block block) {
+                     Plain* __restrict below, int columns, std::int64_t block, Lanes lanes) {
     using Position = std::conditional_t<sizeof(Plain) == 4, int, std::int16_t>;
-    for (int column = 0; column < columns; ++column) {
+    const auto window = [&] {
         PLIMSOLL_SIMD
-        for (std::int64_t c = 0; c < block; ++c) {
+        for (std::int64_t c = 0; c < lanes; ++c) {
             const Plain gradient = dy[c];
             const Position position = saved[c];
             top[c] = only_if(position == 0, gradient);
@@ -157,8 +162,12 @@ void scatter_row_2x2(const Plain* __restrict dy, const std::uint8_t* __restrict 
             below[c] = only_if(position == 2, gradient);
             below[c + block] = only_if(position == 3, gradient);
         }
-        top += 2 * block, below += 2 * block, dy += block, saved += block;
-    }
+    };
+    for (int column = 0; column < columns; ++column, top += block, below += block)
+        for (std::int64_t c = 0; c < block; c += lanes) {
+            window();
+            top += lanes, below += lanes, dy += lanes, saved += lanes;
+        }
 }
 
 // The loops of general windows, over a run of channels.
@@ -271,9 +280,10 @@ class PoolKernel : public NodeKernel {
                 if (maximum_ && tiles_) {
                     const T* top = x + std::int64_t{2} * row * at_.width * at_.block;
                     const std::int64_t to = std::int64_t{row} * at_.columns * at_.block;
-                    detail::with_block(at_.block, [&](auto block) {
-                        detail::max_row_2x2<T>(detail::plain(top), detail::plain(top + at_.width * block),
-                                               detail::plain(y + to), saved + to, at_.columns, block);
+                    detail::with_lanes(at_.block, [&](auto lanes) {
+                        detail::max_row_2x2<T>(detail::plain(top), detail::plain(top + at_.width * at_.block),
+                                               detail::plain(y + to), saved + to, at_.columns, at_.block,
+                                               lanes);
                     });
                     continue;
                 }
@@ -316,9 +326,9 @@ class PoolKernel : public NodeKernel {
         for (int row = 0; row < at_.rows; ++row) {
             const std::int64_t from = std::int64_t{row} * at_.columns * at_.block;
             T* top = dx + 2 * row * line;
-            detail::with_block(at_.block, [&](auto block) {
+            detail::with_lanes(at_.block, [&](auto lanes) {
                 detail::scatter_row_2x2(detail::plain(dy + from), saved + from, detail::plain(top),
-                                        detail::plain(top + line), at_.columns, block);
+                                        detail::plain(top + line), at_.columns, at_.block, lanes);
             });
             std::fill_n(top + line - odd, odd, T{});
             std::fill_n(top + 2 * line - odd, odd, T{});
