@@ -418,6 +418,10 @@ TEST_CASE("convolution, channels last") {
     convolution<Conv2d<4, 2>>({2, 2, 3});
     convolution<Conv2d<64, 3, 1, 1>>({6, 5, 48});
     convolution<Conv2d<16, 3, 1, 1>>({12, 12, 16});
+    // Weight gradients that are made of products.
+    convolution<Conv2d<24, 1, 3>>({7, 8, 16});
+    convolution<Conv2d<256, 3, 1, 1>>({2, 3, 128});
+    convolution<Conv2d<512, 3, 2, 1, no_bias>>({3, 2, 64});
 }
 
 #if PLIMSOLL_WITH_ONEDNN

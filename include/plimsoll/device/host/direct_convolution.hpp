@@ -4,11 +4,13 @@
 
 #include <plimsoll/device/host/loops.hpp>
 #include <plimsoll/device/host/onednn.hpp>
+#include <plimsoll/device/host/product_weight_gradient.hpp>
 #include <plimsoll/device/host/weight_gradient.hpp>
 
 #if PLIMSOLL_WITH_ONEDNN
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
@@ -98,7 +100,8 @@ class DirectConvolution : public NodeKernel {
     [[nodiscard]] Needs used() const override;
     /// The library's names for its ways ("jit:avx512_core"); empty where plain loops do it.
     [[nodiscard]] std::array<std::string_view, 3> implementations() const {
-        return {forward_.implementation(), weight_gradient_.implementation(),
+        return {forward_.implementation(),
+                products_ ? products_->implementation() : weight_gradient_.implementation(),
                 input_gradient_.implementation()};
     }
 
@@ -120,16 +123,22 @@ class DirectConvolution : public NodeKernel {
         return bias_offset() + (has_bias() ? aligned(4 * std::int64_t{site_.output.channels}) : 0);
     }
     void weight_gradient(const Call& call);
+    /// A lane's partial weight gradient as it lies; empty where plain loops make it.
+    [[nodiscard]] Desc gradient_format() const {
+        return products_ ? products_->format() : weight_gradient_.format();
+    }
 
     Site site_;
+    Team team_;
     LoopConvolution<T> loops_;
     Primitive forward_, input_gradient_;
     detail::WeightGradient<T> weight_gradient_;
+    std::optional<detail::ProductWeightGradient<T>> products_; ///< instead of it
     Primitive pack_forward_, pack_input_gradient_, unpack_gradient_;
     bool one_copy_ = false;           ///< forward and input gradient read the same packed weights
     std::int64_t forward_bytes_ = 0;  ///< packed weights of forward
     std::int64_t data_bytes_ = 0;     ///< packed weights of the input gradient, behind them
-    std::int64_t gradient_bytes_ = 0; ///< a weight gradient in the library's format
+    std::int64_t gradient_bytes_ = 0; ///< a partial weight gradient; 0 where plain loops make it
 
     struct Worker {
         Operands forward, input_gradient;
@@ -165,7 +174,11 @@ void DirectConvolution<T>::make_primitives(const std::string& where) {
     };
     forward_ = make(dnnl_forward_training, limits.forward_weights(), nullptr);
     if (!forward_) return; // the others are chosen by it
-    weight_gradient_ = detail::WeightGradient<T>(site_, limits.plain_weights(4), limits.workspace(), where);
+    if (detail::ProductWeightGradient<T>::pays(site_)) products_.emplace(site_, needs(site_).scratch, where);
+    if (products_ && !*products_) products_.reset();
+    if (!products_)
+        weight_gradient_ =
+            detail::WeightGradient<T>(site_, limits.plain_weights(4), limits.workspace(), where);
     const Desc packed = forward_.query(dnnl_query_weights_md);
     pack_forward_ = Primitive::reorder(plain, packed, where);
     forward_bytes_ = bytes(packed);
@@ -179,8 +192,7 @@ void DirectConvolution<T>::make_primitives(const std::string& where) {
             data_bytes_ = bytes(second);
         }
     }
-    if (weight_gradient_) {
-        const Desc gradient = weight_gradient_.format();
+    if (const Desc gradient = gradient_format(); gradient.get() != nullptr) {
         unpack_gradient_ = Primitive::reorder(gradient, plain, where);
         gradient_bytes_ = bytes(gradient);
     }
@@ -188,7 +200,7 @@ void DirectConvolution<T>::make_primitives(const std::string& where) {
 
 template <class T>
 DirectConvolution<T>::DirectConvolution(const Site& site, const Team& team)
-    : site_(site), loops_(site, team) {
+    : site_(site), team_(team), loops_(site, team) {
     const std::string where =
         text(site.facts.name, " ", to_string(site.input), " to ", to_string(site.output), ", kernel ",
              site.facts.window.kernel, ", ", site.images, " images, node ", site.node);
@@ -198,7 +210,7 @@ DirectConvolution<T>::DirectConvolution(const Site& site, const Team& team)
     const Desc bias = has_bias() ? detail::onednn::tagged({site.output.channels}, dnnl_x) : Desc();
     const auto weights = [](const Primitive& p) { return p ? p.query(dnnl_query_weights_md) : Desc(); };
     const Desc packed = weights(forward_), second = weights(input_gradient_);
-    const Desc gradient = weight_gradient_.format();
+    const Desc gradient = gradient_format();
     workers_.resize(static_cast<std::size_t>(std::max(site.lanes, 1)));
     for (Worker& worker : workers_) {
         if (has_bias()) {
@@ -222,10 +234,13 @@ DirectConvolution<T>::DirectConvolution(const Site& site, const Team& team)
 template <class T>
 Needs DirectConvolution<T>::used() const {
     Needs used = LoopConvolution<T>::needs(site_);
-    if (weight_gradient_) used.partial = partial_bytes();
     used.packed = aligned(forward_bytes_) + aligned(data_bytes_);
-    used.scratch = std::max({forward_.scratch(), input_gradient_.scratch(),
-                             weight_gradient_ ? partial_bytes() + weight_gradient_.scratch() : 0});
+    used.scratch = std::max(forward_.scratch(), input_gradient_.scratch());
+    if (gradient_bytes_ == 0) return used;
+    used.partial = partial_bytes();
+    const std::int64_t of_gradient =
+        products_ ? products_->scratch() : partial_bytes() + weight_gradient_.scratch();
+    used.scratch = std::max({used.scratch, of_gradient, gradient_bytes_}); // the last to unpack it
     return used;
 }
 
@@ -252,7 +267,7 @@ template <class T>
 void DirectConvolution<T>::backward(const Call& call) {
     detail::zero_tail<T>(call.input, site_.input, call.count, site_.images);
     detail::zero_tail<T>(call.output_gradient, site_.output, call.count, site_.images);
-    if (weight_gradient_)
+    if (gradient_bytes_ > 0)
         weight_gradient(call);
     else
         loops_.weight_gradient(call);
@@ -263,9 +278,13 @@ void DirectConvolution<T>::backward(const Call& call) {
         {call.output_gradient, detail::floats_at(call.packed, offset), call.input_gradient}, call.scratch);
 }
 
-/// The library cannot add to a weight gradient: all but a lane's first piece go through scratch.
+/// The library's convolutions cannot add to a weight gradient: all but a lane's first piece go through
+/// scratch.
 template <class T>
 void DirectConvolution<T>::weight_gradient(const Call& call) {
+    if (products_)
+        return products_->run(call, detail::floats_at(call.partial),
+                              has_bias() ? detail::floats_at(call.partial, bias_offset()) : nullptr);
     void* workspace = detail::floats_at(call.scratch, partial_bytes());
     bool add = call.accumulate;
     weight_gradient_.for_pieces(call, [&](auto compute) {
@@ -285,14 +304,20 @@ void DirectConvolution<T>::weight_gradient(const Call& call) {
 
 template <class T>
 void DirectConvolution<T>::reduce(const Call& call, int lanes) {
-    if (!weight_gradient_) return loops_.reduce(call, lanes);
+    if (gradient_bytes_ == 0) return loops_.reduce(call, lanes);
+    constexpr std::int64_t at_once = 4096;
+    const std::int64_t all = gradient_bytes_ / 4;
+    team_.parallel(static_cast<int>((all + at_once - 1) / at_once), [&](int task, int) {
+        const std::int64_t first = task * at_once, count = std::min(at_once, all - first);
+        float* __restrict sum = detail::floats_at(call.partial, 4 * first);
+        for (int lane = 1; lane < lanes; ++lane) {
+            const float* __restrict term =
+                detail::floats_at(call.partial, 4 * first + lane * call.partial_stride);
+            PLIMSOLL_SIMD
+            for (std::int64_t i = 0; i < count; ++i) sum[i] += term[i];
+        }
+    });
     const SingleThreaded single;
-    float* sum = detail::floats_at(call.partial);
-    for (int lane = 1; lane < lanes; ++lane) {
-        const float* term = detail::floats_at(call.partial, lane * call.partial_stride);
-        PLIMSOLL_SIMD
-        for (std::int64_t i = 0; i < gradient_bytes_ / 4; ++i) sum[i] += term[i];
-    }
     if (has_bias())
         detail::sum_lanes(call.gradients[1], detail::floats_at(call.partial, bias_offset()),
                           site_.output.channels, call.partial_stride, lanes, call.accumulate);

@@ -89,10 +89,8 @@ class Host {
     template <class T>
     void add(T* destination, const T* from, std::int64_t count) const {
         team_.for_chunks(count, chunk_elements, [=](std::int64_t, std::int64_t first, std::int64_t size) {
-            T* __restrict out = destination + first;
-            const T* __restrict in = from + first;
-            PLIMSOLL_SIMD
-            for (std::int64_t i = 0; i < size; ++i) out[i] = to<T>(to_float(out[i]) + to_float(in[i]));
+            detail::transform([](float a, float b) { return a + b; }, size, destination + first,
+                              destination + first, from + first);
         });
     }
 

@@ -2,9 +2,11 @@
 /// \file
 /// Batch normalisation on the host.
 
+#include <plimsoll/device/host/elementwise.hpp>
 #include <plimsoll/device/host/parallel.hpp>
 #include <plimsoll/device/kernel.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -56,12 +58,18 @@ class BatchNormKernel : public NodeKernel {
         auto* y = static_cast<T*>(call.output);            // (count, C / block, H, W, block)
         const float *weight = call.parameters[0], *bias = call.parameters[1];
         const Statistics s = statistics(call);
-        const float *running_mean = call.parameters[2], *running_variance = call.parameters[3];
-        for_channels(call.count, [&](std::int64_t at, int c) {
-            const float mean = call.training ? s.mean[c] : running_mean[c];
-            const float scale =
-                call.training ? s.scale[c] : 1 / std::sqrt(running_variance[c] + Layer::epsilon);
-            y[at] = to<T>((to_float(x[at]) - mean) * scale * weight[c] + bias[c]);
+        const float* mean = call.training ? s.mean : call.parameters[2];
+        const float* running_variance = call.parameters[3];
+        for_runs(call.count, [&](int first, int size, auto for_pixels) {
+            float of_running[run];
+            for (int c = 0; c < size && !call.training; ++c)
+                of_running[c] = 1 / std::sqrt(running_variance[first + c] + Layer::epsilon);
+            const float* scale = call.training ? s.scale + first : of_running;
+            for_pixels([&](std::int64_t at) {
+                detail::transform(
+                    [](float value, float m, float k, float w, float b) { return (value - m) * k * w + b; },
+                    size, y + at, x + at, mean + first, scale, weight + first, bias + first);
+            });
         });
     }
 
@@ -92,10 +100,17 @@ class BatchNormKernel : public NodeKernel {
         if (dx == nullptr) return;
         const float* weight = call.parameters[0];
         const Statistics s = statistics(call);
-        for_channels(call.count, [&](std::int64_t at, int c) {
-            const float normalised = (to_float(x[at]) - s.mean[c]) * s.scale[c];
-            dx[at] = to<T>(weight[c] * s.scale[c] *
-                           (to_float(dy[at]) - s.mean_gradient[c] - normalised * s.mean_product[c]));
+        for_runs(call.count, [&](int first, int size, auto for_pixels) {
+            for_pixels([&](std::int64_t at) {
+                detail::transform(
+                    [](float gradient, float value, float m, float k, float w, float mean_gradient,
+                       float mean_product) {
+                        const float normalised = (value - m) * k;
+                        return w * k * (gradient - mean_gradient - normalised * mean_product);
+                    },
+                    size, dx + at, dy + at, x + at, s.mean + first, s.scale + first, weight + first,
+                    s.mean_gradient + first, s.mean_product + first);
+            });
         });
     }
 
@@ -111,17 +126,20 @@ class BatchNormKernel : public NodeKernel {
                 first + 4 * channels()};
     }
 
-    /// f(element, channel) over `count` images, channels innermost.
+    static constexpr int run = detail::conversion_tile; ///< channels that are worked on at once, at most
+
+    /// Calls f(first channel, size, for_pixels) for runs of innermost channels; for_pixels(g) calls g(offset
+    /// of the run's first element) for each pixel of `count` images.
     template <class F>
-    void for_channels(std::int64_t count, F f) const {
+    void for_runs(int count, F f) const {
         const std::int64_t area = site_.input.pixels();
         const int block = site_.input_layout.block, groups = channels() / block;
-        for (std::int64_t image = 0; image < count; ++image)
-            for (int group = 0; group < groups; ++group) {
-                const std::int64_t start = (image * groups + group) * area * block;
-                for (std::int64_t p = 0; p < area; ++p) PLIMSOLL_SIMD
-                for (int c = 0; c < block; ++c) f(start + p * block + c, group * block + c);
-            }
+        for (int first = 0; first < channels(); first += std::min(run, block - first % block))
+            f(first, std::min(run, block - first % block), [&](auto g) {
+                for (std::int64_t image = 0; image < count; ++image)
+                    for (std::int64_t p = 0; p < area; ++p)
+                        g(((image * groups + first / block) * area + p) * block + first % block);
+            });
     }
 
     /// Sums of f's pair over all images and pixels of a channel into sums (2, C), by lanes.
@@ -140,12 +158,24 @@ class BatchNormKernel : public NodeKernel {
                     const std::int64_t start = (image * groups + group) * area * block;
                     double* group_sum = sum + group * block;
                     double* group_dot = dot + group * block;
-                    for (std::int64_t p = 0; p < area; ++p) PLIMSOLL_SIMD
-                    for (int c = 0; c < block; ++c) {
-                        const auto [a, b] = f(start + p * block + c, group * block + c);
-                        group_sum[c] += a;
-                        group_dot[c] += b;
+                    std::int64_t p = 0;
+                    for (; p + 4 <= area; p += 4) PLIMSOLL_SIMD
+                    for (int c = 0; c < block; ++c) { // four at once: fewer additions to memory
+                        const std::int64_t at = start + p * block + c;
+                        const int channel = group * block + c;
+                        const auto [a, b] = f(at, channel);
+                        const auto [a1, b1] = f(at + block, channel);
+                        const auto [a2, b2] = f(at + 2 * block, channel);
+                        const auto [a3, b3] = f(at + 3 * block, channel);
+                        group_sum[c] += (a + a1) + (a2 + a3);
+                        group_dot[c] += (b + b1) + (b2 + b3);
                     }
+                    for (; p < area; ++p)
+                        for (int c = 0; c < block; ++c) {
+                            const auto [a, b] = f(start + p * block + c, group * block + c);
+                            group_sum[c] += a;
+                            group_dot[c] += b;
+                        }
                 }
         });
         for (int lane = 1; lane < lanes; ++lane)
