@@ -107,8 +107,9 @@ class Parts:
         pattern, what = self.bench.data.records(self.flags.records, self.flags.quick)
         rows = []
         for precision in ("bfloat16",) if self.flags.quick else PRECISIONS:
-            job = self.job(precision=precision, records=pattern)
-            rows.append((job, self.bench.measure([job], self.frameworks, run_pass=True)))
+            for batch in self.flags.batches:
+                job = self.job(precision=precision, batch=batch, records=pattern)
+                rows.append((job, self.bench.measure([job], self.frameworks, run_pass=True)))
         told = (
             f"Pictures a second, training the same network from JPEG: {what}, decoded with the accurate DCT, resized "
             "to 150 x 150 and shuffled anew for each pass, of which a turn is one (exactly, TensorFlow's 1,000 at a "
