@@ -7,6 +7,7 @@
 #include <plimsoll/core/storage.hpp>
 #include <plimsoll/core/units.hpp>
 #include <plimsoll/device/device.hpp>
+#include <plimsoll/device/host/elementwise.hpp>
 #include <plimsoll/device/host/parallel.hpp>
 
 #include <algorithm>
