@@ -365,6 +365,34 @@ template <class Layer>
 void blocked(Shape in, int from, int to) {
     convolution<Layer>(site_of<Layer>(in, {from}, {to}));
 }
+/// A maximum's kernel that was asked to rectify.
+template <class T>
+struct RectifiedPool : PoolKernel<T> {
+    RectifiedPool(const Site& site, const Team& team) : PoolKernel<T>(site, team) { CHECK(this->rectify()); }
+};
+/// ReLU behind plain loops, for one call.
+struct RectifiedLoops : LoopPool<float> {
+    RectifiedLoops(const Site& site, const Team& team)
+        : LoopPool<float>(site, team), size_(site.output.size()) {}
+    void forward(const Call& call) override {
+        LoopPool<float>::forward(call);
+        auto* y = static_cast<float*>(call.output);
+        kept_.assign(y, y + size_ * call.count);
+        for (std::int64_t i = 0; i < size_ * call.count; ++i) y[i] = Relu::Forward{}(y[i]);
+    }
+    void backward(const Call& call) override {
+        const auto* dy = static_cast<const float*>(call.output_gradient);
+        for (std::size_t i = 0; i < kept_.size(); ++i) kept_[i] = Relu::Backward{}(dy[i], kept_[i]);
+        Call masked = call;
+        masked.output_gradient = kept_.data();
+        LoopPool<float>::backward(masked);
+    }
+
+  private:
+    std::int64_t size_;
+    std::vector<float> kept_;
+};
+
 template <class Layer>
 void pool(Shape in) {
     for (const int block : {in.channels, 16, 8, 1}) {
@@ -373,6 +401,10 @@ void pool(Shape in) {
         check_kernel(maker<PoolKernel<float>>, maker<LoopPool<float>>, site);
         check_kernel<bfloat16>(maker<PoolKernel<bfloat16>>, maker<LoopPool<float>>, site);
         check_kernel<half>(maker<PoolKernel<half>>, maker<LoopPool<float>>, site);
+        if (!Layer::facts(in).selects_maximum) continue;
+        check_kernel(maker<RectifiedPool<float>>, maker<RectifiedLoops>, site);
+        check_kernel<bfloat16>(maker<RectifiedPool<bfloat16>>, maker<RectifiedLoops>, site);
+        check_kernel<half>(maker<RectifiedPool<half>>, maker<RectifiedLoops>, site);
     }
 }
 void global_average_pool(const Site& site) {
@@ -615,6 +647,25 @@ void check_equal_maxima(const Maker& kernel) {
           std::vector<float>{1, 0, 3, 0, 5, 0, 2, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0});
 }
 
+/// Windows without a number above zero give zero and take no gradient; NaN passes.
+template <class T, class Layer>
+void check_rectified_maxima(Shape in) {
+    const Site site = channels_last<Layer>(in);
+    Data data(site, 1);
+    const float infinity = std::numeric_limits<float>::infinity(), none = -infinity;
+    // (2, 2, 5): channel 0 below zero, 1 zeros of either sign, 2 minus infinity, 3 has a NaN, 4 its maximum
+    // last
+    data.input = {-3,   0,  none, -1, -1,    -1,   -0.0f, none, not_a_number, 1, -2, 0,
+                  none, -1, 1,    -4, -0.0f, none, 5,     2};
+    data.output_gradient = {1, 2, 3, 4, 5};
+    const Result result = run<T>(maker<RectifiedPool<T>>, site, {1, 1, 1, 1, 1}, data);
+    for (const std::size_t c : {0, 1, 2}) CHECK(result.output[c] == 0);
+    CHECK(std::isnan(result.output[3]));
+    CHECK(result.output[4] == 2);
+    CHECK(result.input_gradient ==
+          std::vector<float>{0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5});
+}
+
 /// Stored numbers are ordered as integers as they are as floats.
 template <class T>
 void check_order() {
@@ -636,6 +687,11 @@ TEST_CASE("the first of equal maxima takes the gradient, and NaN passes") {
     check_equal_maxima<bfloat16>(maker<PoolKernel<bfloat16>>);
     check_order<half>();
     check_order<bfloat16>();
+    check_rectified_maxima<float, MaxPool<2>>({2, 2, 5});
+    check_rectified_maxima<half, MaxPool<2>>({2, 2, 5});
+    check_rectified_maxima<bfloat16, MaxPool<2>>({2, 2, 5});
+    check_rectified_maxima<float, MaxPool<3, 3, 1>>({2, 2, 5}); // not the way of windows of 2 x 2
+    check_rectified_maxima<bfloat16, MaxPool<3, 3, 1>>({2, 2, 5});
 }
 
 TEST_CASE("dense") {

@@ -5,6 +5,7 @@
 
 #include <plimsoll/plimsoll.hpp>
 
+#include <atomic>
 #include <cmath>
 #include <csignal>
 #include <limits>
@@ -52,6 +53,28 @@ using Deep = Sequential<Image<10, 12, 3>, Conv2d<8, 3, 1, 1, no_bias>, BatchNorm
                         GlobalAveragePool, Dense<3>>;
 template <class Net, class Pixel = u8, class Precision = Float>
 using Job = Trainer<Net, InMemory<Pixel>, Precision, Host>;
+/// ReLU that counts what it is called for. \tparam Rectifies whether it says that it is one
+template <int Place, bool Rectifies>
+struct Counted {
+    static constexpr Facts facts(Shape in) {
+        Facts facts = Relu::facts(in);
+        facts.rectifies = Rectifies;
+        return facts;
+    }
+    static inline std::atomic<std::int64_t> calls = 0;
+    struct Forward {
+        float operator()(float x) const {
+            ++calls;
+            return Relu::Forward{}(x);
+        }
+    };
+    using Backward = Relu::Backward;
+};
+template <bool Rectifies>
+using Counting = Sequential<Image<11, 8, 3>, Conv2d<5, 3>, Counted<0, Rectifies>, MaxPool<2>,
+                            Conv2d<7, 3, 1, 1>, Counted<1, Rectifies>, MaxPool<3, 1, 1>,
+                            Residual<Sequential<Conv2d<7, 3, 1, 1>, MaxPool<3, 1, 1>>>, Counted<2, Rectifies>,
+                            Flatten, Dense<3>>;
 /// With a learning rate of 0 its weights stand still.
 template <class Net>
 using Still = Trainer<Net, InMemory<u8>, Float, Host, DefaultLoss<Net>, Sgd>;
@@ -539,4 +562,22 @@ TEST_CASE("with canaries, a write past a part's end is found and names the part"
         const std::string message = support::message_of([&] { job.fit(quiet_options(1)); });
         CHECK(support::contains(message, "past the end of activations"));
     }
+}
+
+TEST_CASE("a ReLU of a maximum is made with the maximum") {
+    const auto source = pictures({11, 8, 3}, 12, 3);
+    const auto losses = [&](auto& job) {
+        std::vector<double> of_epochs;
+        const History history = job.fit(quiet_options(3));
+        for (const EpochRecord& epoch : history.epochs) of_epochs.push_back(epoch.train.loss);
+        return of_epochs;
+    };
+    Job<Counting<true>> fused(source, {.batch = 6, .threads = 2});
+    Job<Counting<false>> apart(source, {.batch = 6, .threads = 2});
+    CHECK(losses(fused) == losses(apart));
+    CHECK(Counted<0, true>::calls == 0);
+    CHECK(Counted<1, true>::calls == 0);
+    CHECK(Counted<2, true>::calls > 0); // of a sum
+    CHECK(Counted<0, false>::calls > 0);
+    CHECK(Counted<1, false>::calls > 0);
 }

@@ -154,6 +154,18 @@ constexpr Maker<Device> maker{make_kernel<Layer, Precision, Device>,
                               element<std::conditional_t<row_loss<Layer>, float, T>>,
                               std::is_same_v<Layer, Add>};
 
+/// Of a layer and the ReLU behind it.
+template <class Layer, class Precision, class Device>
+constexpr Maker<Device> rectified_maker = [] {
+    Maker<Device> rectified = maker<Layer, Precision, Device>;
+    rectified.make = [](const Site& site, Device& device) {
+        auto kernel = make_kernel<Layer, Precision, Device>(site, device);
+        CHECK(kernel->rectify());
+        return kernel;
+    };
+    return rectified;
+}();
+
 /// What a planner lets overwrite what, where the layer allows it.
 enum class Sharing {
     none,
@@ -457,6 +469,23 @@ void check(Devices& devices, Shape in, const std::vector<Way>& ways = usual) {
     check_under(devices, subject<Layer, Half>, site, ways);
 }
 
+/// A layer that does its ReLU's work.
+template <class Layer, class Precision>
+void check_rectified(Devices& devices, const Site& site) {
+    Subject rectified = subject<Layer, Precision>;
+    rectified.tested = rectified_maker<Layer, Precision, Cuda>;
+    rectified.oracle = rectified_maker<Layer, Float, Host>;
+    check_under(devices, rectified, site, usual);
+}
+template <class Layer>
+void check_rectified(Devices& devices, Shape in) {
+    const Site site = site_of<Layer>(in);
+    INFO("rectified ", site.facts.name, " of ", to_string(in), " to ", to_string(site.output));
+    check_rectified<Layer, Float>(devices, site);
+    check_rectified<Layer, BFloat16>(devices, site);
+    check_rectified<Layer, Half>(devices, site);
+}
+
 } // namespace
 
 TEST_CASE("cuda kernels: convolution") {
@@ -503,6 +532,8 @@ TEST_CASE("cuda kernels: pooling") {
     check<MaxPool<3, 2, 1>>(devices, {7, 6, 32});
     check<MaxPool<3, 1, 1>>(devices, {4, 5, 5});
     check<MaxPool<2, 3>>(devices, {8, 9, 4});
+    check_rectified<MaxPool<2>>(devices, {7, 5, 17});
+    check_rectified<MaxPool<3, 2, 1>>(devices, {7, 6, 32});
     check<AveragePool<2>>(devices, {7, 6, 16});
     check<AveragePool<3, 2, 1>>(devices, {6, 7, 5});
     check<AveragePool<3, 1, 1>>(devices, {5, 4, 8});
@@ -593,6 +624,13 @@ void check_maxima(Devices& devices) {
         };
         check(run(devices.cuda, maker<MaxPool<2>, Precision, Cuda>, site, {}, data));
         check(run(devices.host, maker<MaxPool<2>, Float, Host>, site, {}, data));
+        for (std::size_t c = 0; c < columns; ++c) {
+            if (!(largest[c] <= 0)) continue;
+            largest[c] = 0;
+            gradient[windows[c % std::size(windows)].maximum * columns + c] = 0;
+        }
+        check(run(devices.cuda, rectified_maker<MaxPool<2>, Precision, Cuda>, site, {}, data));
+        check(run(devices.host, rectified_maker<MaxPool<2>, Float, Host>, site, {}, data));
     }
 }
 

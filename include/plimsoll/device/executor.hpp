@@ -28,6 +28,7 @@ struct NodeRecord {
     std::int64_t input_elements = 0;
     int first_parameter = 0;
     int parameters = 0;
+    bool done_before = false; ///< by the kernel of the layer that it reads: in place, nothing is left to do
 };
 
 /// \tparam Storage of activations and their gradients.
@@ -180,6 +181,7 @@ class Executor {
 
     void run(const Step& step, const Call& call) {
         const NodeRecord& node = nodes_[static_cast<std::size_t>(step.node)];
+        if (node.done_before && is_in_place(step)) return;
         switch (step.phase) {
         case Phase::pack:
             return node.kernel->pack(call);
@@ -199,6 +201,12 @@ class Executor {
                                        std::min<int>(plan_.shipment.lanes, (call.count + slice - 1) / slice));
         }
         }
+    }
+
+    static bool is_in_place(const Step& step) {
+        return (step.phase == Phase::forward && step.input == step.output) ||
+               (step.phase == Phase::backward && step.input_gradient == step.output_gradient &&
+                step.input_staging < 0);
     }
 
     /// A gradient that others have written to already is made beside it and added.

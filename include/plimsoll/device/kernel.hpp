@@ -77,6 +77,10 @@ class NodeKernel {
     /// A library's names for the ways it was told to go; empty where there is nothing to choose.
     [[nodiscard]] virtual std::string choice() const { return {}; }
 
+    /// Asks the kernel to return max(output, 0), as the layer that alone reads it would, and to take the
+    /// gradient of that. \returns whether it does from now on
+    virtual bool rectify() { return false; }
+
     /// Batch phase, after weights have changed: fills `packed` from `parameters`.
     virtual void pack(const Call&) {}
     /// Batch phase before forward, for layers that couple images: fills `statistics` from `input`.

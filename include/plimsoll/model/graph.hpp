@@ -32,6 +32,13 @@ struct Graph {
     int parameters = 0; ///< tensors of all layers, running statistics included
 
     [[nodiscard]] constexpr const Node& loss() const { return nodes.back(); }
+    /// How often a value is read.
+    [[nodiscard]] constexpr int readers(int value) const {
+        int count = 0;
+        for (const Node& node : nodes)
+            count += (node.input == value ? 1 : 0) + (node.second == value ? 1 : 0);
+        return count;
+    }
     /// The model's outputs before the loss, (N, 1, 1, classes).
     [[nodiscard]] constexpr int logits() const { return nodes.back().input; }
 };

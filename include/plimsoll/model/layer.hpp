@@ -44,6 +44,7 @@ struct Facts {
     bool random = false;                ///< the functors receive a random word for each element
     bool training_only = false;         ///< the identity outside training (dropout)
     bool monotone = false;              ///< never reorders values: a maximum may be taken before it
+    bool rectifies = false;             ///< max(x, 0): a kernel before it may do that, NodeKernel::rectify
     bool selects_maximum = false;       ///< each output is the largest input of its window
     bool recompute = false;             ///< cheaper to run again in backward than to keep
     bool whole_batch = false;           ///< runs over a whole micro-batch at once and splits its own work

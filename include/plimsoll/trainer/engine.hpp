@@ -351,6 +351,13 @@ class Engine {
                                     plan_->node_slices[n], settings_.seed));
         detail::KernelCollector<typename Blueprint::Precision, Device> kernels{device_, sites};
         walk_graph<Model, Pixel, Loss>(kernels);
+        const auto& graph = Blueprint::graph();
+        for (int n = 0; n < Blueprint::nodes; ++n) {
+            const int input = graph.nodes[n].input, producer = graph.values[input].producer;
+            if (!graph.nodes[n].facts.rectifies || producer < 0 || graph.readers(input) > 1) continue;
+            kernels.records[static_cast<std::size_t>(n)].done_before =
+                kernels.records[static_cast<std::size_t>(producer)].kernel->rectify();
+        }
         return std::move(kernels.records);
     }
 

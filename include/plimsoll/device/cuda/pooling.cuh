@@ -4,6 +4,7 @@
 /// is added by atomics, and results repeat bit for bit.
 
 #include <plimsoll/device/cuda/cuda.cuh>
+#include <plimsoll/model/layers/pooling.hpp>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
@@ -59,12 +60,15 @@ struct MaxPoolForward {
     const T* x;          // (count, H, W, C)
     T* y;                // (count, H', W', C)
     std::uint8_t* saved; // (count, H', W', C)
+    bool rectified;
     __device__ void operator()(std::int64_t i) const {
         const Place at = place_of(i, shape.output_height, shape.output_width, shape.channels / Width, Width);
         Pack<T, Width> best{};
         Pack<std::uint8_t, Width> position{};
         float largest[Width] = {};
-        bool found = false;
+        bool found = rectified; // a zero, nowhere
+#pragma unroll
+        for (int k = 0; k < Width; ++k) position.values[k] = no_position;
         shape.for_taps(at, [&](int tap, std::int64_t from) {
             const auto candidate = *reinterpret_cast<const Pack<T, Width>*>(x + from);
 #pragma unroll
@@ -215,6 +219,8 @@ class CudaPool : public NodeKernel {
     CudaPool(const Site& site, Cuda& device) : site_(site), shape_(site), device_(device) {}
     static constexpr Needs needs(const Site&) { return {}; }
 
+    bool rectify() override { return rectified_ = site_.facts.selects_maximum; }
+
     void forward(const Call& call) override {
         const auto* x = static_cast<const T*>(call.input);
         auto* y = static_cast<T*>(call.output);
@@ -223,7 +229,8 @@ class CudaPool : public NodeKernel {
             constexpr int w = decltype(width)::value;
             const std::int64_t count = site_.output.size() * call.count / w;
             if (site_.facts.selects_maximum)
-                device_.for_each(count, detail::MaxPoolForward<T, w>{shape_, x, y, saved}, site_.facts.name);
+                device_.for_each(count, detail::MaxPoolForward<T, w>{shape_, x, y, saved, rectified_},
+                                 site_.facts.name);
             else
                 device_.for_each(count, detail::AveragePoolForward<T, w>{shape_, x, y}, site_.facts.name);
         });
@@ -266,6 +273,7 @@ class CudaPool : public NodeKernel {
     Site site_;
     detail::PoolShape shape_;
     Cuda& device_;
+    bool rectified_ = false;
 };
 
 /// Mean of each channel. \tparam T of activations

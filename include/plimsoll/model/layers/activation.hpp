@@ -17,6 +17,7 @@ struct Relu {
                 .backward_reads_output = true,
                 .in_place = true,
                 .monotone = true,
+                .rectifies = true,
                 .flops = static_cast<double>(in.size()),
                 .onnx = "Relu"};
     }

@@ -4,6 +4,8 @@
 
 #include <plimsoll/model/layer.hpp>
 
+#include <cstdint>
+
 namespace plimsoll::inline PLIMSOLL_ABI {
 
 namespace detail {
@@ -11,6 +13,9 @@ namespace detail {
 /// PyTorch's rule, so that no window lies in the padding alone.
 template <int Kernel, int Stride, int Padding>
 inline constexpr bool pool_is_sound = Kernel > 0 && Stride > 0 && Padding >= 0 && 2 * Padding <= Kernel;
+
+/// Instead of a maximum's position where a rectified window has none above zero.
+inline constexpr std::uint8_t no_position = 255;
 
 } // namespace detail
 
