@@ -2,6 +2,7 @@
 /// \file
 /// Elementwise layers: activations and dropout, each a pair of value functors.
 
+#include <plimsoll/core/storage.hpp>
 #include <plimsoll/core/units.hpp>
 #include <plimsoll/model/layer.hpp>
 
