@@ -32,9 +32,9 @@ onednn::Desc activation(Shape shape, Layout layout, int images) {
 /// a band of a channels-last picture is a picture, as it lies.
 ///
 /// Where the processor multiplies tiles (AMX), the library cuts a row of pixels into equal parts of an even
-/// number, at most 32: a row of 36 goes by 18, one of 34 by 2, several times as slow. So zeros are put behind each
-/// row of the output's gradient where that makes better parts, and the picture is padded for them to meet.
-/// \tparam T float or bfloat16: of activations. The gradient is of floats.
+/// number, at most 32: a row of 36 goes by 18, one of 34 by 2, several times as slow. So zeros are put behind
+/// each row of the output's gradient where that makes better parts, and the picture is padded for them to
+/// meet. \tparam T float or bfloat16: of activations. The gradient is of floats.
 template <class T>
 class WeightGradient {
   public:
