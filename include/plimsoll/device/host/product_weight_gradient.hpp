@@ -2,6 +2,7 @@
 /// \file
 /// The weight gradient of a convolution as matrix products.
 
+#include <plimsoll/device/host/bias_gradient.hpp>
 #include <plimsoll/device/host/loops.hpp>
 #include <plimsoll/device/host/onednn.hpp>
 
@@ -56,7 +57,8 @@ class ProductWeightGradient {
         return onednn::tagged({site_.output.channels, site_.input.channels, kernel, kernel}, dnnl_hwio);
     }
     [[nodiscard]] std::int64_t scratch() const {
-        return *this ? tap_bytes() + std::max(product_.scratch(), sum_.scratch()) : 0;
+        const std::int64_t of_bias = aligned(4 * std::int64_t{site_.output.channels});
+        return *this ? std::max(of_bias, tap_bytes() + std::max(product_.scratch(), sum_.scratch())) : 0;
     }
     [[nodiscard]] std::string_view implementation() const { return sum_.implementation(); }
 
@@ -77,10 +79,8 @@ class ProductWeightGradient {
         if (bias == nullptr) return;
         const std::int64_t filters = site_.output.channels;
         if (!call.accumulate) std::fill_n(bias, filters, 0.0f);
-        for (std::int64_t pixel = 0; pixel < pixels(); ++pixel, dy += filters) {
-            PLIMSOLL_SIMD
-            for (std::int64_t f = 0; f < filters; ++f) bias[f] += to_float(dy[f]);
-        }
+        detail::add_bias_gradient(dy, call.count, site_.output.pixels(), filters,
+                                  static_cast<float*>(call.scratch), bias);
     }
 
   private:

@@ -2,6 +2,7 @@
 /// \file
 /// Convolution by Winograd's algorithm: our transforms, oneDNN's matrix products.
 
+#include <plimsoll/device/host/bias_gradient.hpp>
 #include <plimsoll/device/host/elementwise.hpp>
 #include <plimsoll/device/host/loops.hpp>
 #include <plimsoll/device/host/onednn.hpp>
@@ -147,7 +148,6 @@ class WinogradConvolution : public NodeKernel {
     }
     void weight_gradient(const Call& call);
     void input_gradient(const Call& call);
-    void bias_gradient(const Call& call, float* of_picture) const;
 
     Site site_;
     Team team_;
@@ -248,32 +248,10 @@ void WinogradConvolution<T>::weight_gradient(const Call& call) {
         workers_[static_cast<std::size_t>(call.worker)].weight_gradient.run(
             {at.of_inputs, at.of_outputs, call.partial}, at.workspace);
     });
-    if (has_bias()) bias_gradient(call, reinterpret_cast<float*>(at.of_inputs));
-}
-
-/// Adds up a picture's pixels, four at a time, then the pictures. \param of_picture (F)
-template <class T>
-void WinogradConvolution<T>::bias_gradient(const Call& call, float* of_picture) const {
-    const std::int64_t filters = sizes_.filters;
-    float* __restrict sum = of_picture;
-    float* __restrict bias = detail::floats_at(call.partial, sizes_.weights(4)); // (F)
-    const T* __restrict dy = static_cast<const T*>(call.output_gradient);        // (count, H, W, F)
-    for (int picture = 0; picture < call.count; ++picture) {
-        std::fill_n(sum, filters, 0.0f);
-        std::int64_t pixels = site_.output.pixels();
-        for (; pixels >= 4; pixels -= 4, dy += 4 * filters) {
-            PLIMSOLL_SIMD
-            for (std::int64_t f = 0; f < filters; ++f)
-                sum[f] += (to_float(dy[f]) + to_float(dy[filters + f])) +
-                          (to_float(dy[2 * filters + f]) + to_float(dy[3 * filters + f]));
-        }
-        for (; pixels > 0; --pixels, dy += filters) {
-            PLIMSOLL_SIMD
-            for (std::int64_t f = 0; f < filters; ++f) sum[f] += to_float(dy[f]);
-        }
-        PLIMSOLL_SIMD
-        for (std::int64_t f = 0; f < filters; ++f) bias[f] += sum[f];
-    }
+    if (has_bias())
+        detail::add_bias_gradient(
+            static_cast<const T*>(call.output_gradient), call.count, site_.output.pixels(), sizes_.filters,
+            reinterpret_cast<float*>(at.of_inputs), detail::floats_at(call.partial, sizes_.weights(4)));
 }
 
 template <class T>

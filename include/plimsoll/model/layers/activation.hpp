@@ -22,7 +22,8 @@ struct Relu {
                 .flops = static_cast<double>(in.size()),
                 .onnx = "Relu"};
     }
-    // Floats of 16 bits are told by their bits: a sign in the highest, then magnitudes up to infinity, then NaN.
+    // Floats of 16 bits are told by their bits: a sign in the highest, then magnitudes up to infinity, then
+    // NaN.
     struct Forward {
         // NaN passes: a broken loss must show.
         PLIMSOLL_HD float operator()(float x) const { return x < 0 ? 0.0f : x; }
