@@ -25,7 +25,7 @@ int main(int count, char** arguments) try {
     const auto pixels = static_cast<std::size_t>(source.shape().size());
     std::vector<u8> images(slots * batch * pixels); // (slots, N, H, W, C)
     std::vector<Label> labels(slots * batch);       // (slots, N)
-    std::vector<Prefetch<Streaming<u8>>::Slot> ring;
+    std::vector<Prefetch<u8>::Slot> ring;
     for (std::size_t slot = 0; slot < slots; ++slot)
         ring.push_back({std::span(images).subspan(slot * batch * pixels, batch * pixels),
                         std::span(labels).subspan(slot * batch, batch)});
@@ -34,7 +34,7 @@ int main(int count, char** arguments) try {
     for (std::uint64_t pass = 0; pass <= passes; ++pass) {
         if (pass == 1) began = process::seconds();
         const Order order(source.size(), 1, pass, true);
-        Prefetch<Streaming<u8>> reading(
+        Prefetch<u8> reading(
             source, ring, threads, [&](std::uint64_t fill, std::span<std::uint64_t> samples) {
                 const std::uint64_t first = std::min<std::uint64_t>(fill * batch, order.size());
                 const auto wanted =

@@ -71,12 +71,12 @@ std::uint64_t read_all(const Source& source, std::uint64_t pass) {
     const auto pixels = static_cast<std::size_t>(source.shape().size());
     static std::vector<u8> images(slots * batch * pixels); // (slots, N, H, W, C)
     static std::vector<Label> labels(slots * batch);       // (slots, N)
-    std::vector<typename Prefetch<Source>::Slot> ring;
+    std::vector<Prefetch<u8>::Slot> ring;
     for (std::size_t slot = 0; slot < slots; ++slot)
         ring.push_back({std::span(images).subspan(slot * batch * pixels, batch * pixels),
                         std::span(labels).subspan(slot * batch, batch)});
     const Order order(source.size(), 1, pass, true);
-    Prefetch<Source> reading(
+    Prefetch<u8> reading(
         source, ring, reader_threads(source), [&](std::uint64_t fill, std::span<std::uint64_t> samples) {
             const std::uint64_t first = std::min<std::uint64_t>(fill * batch, order.size());
             const auto wanted =

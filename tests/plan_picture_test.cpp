@@ -97,7 +97,7 @@ void check_blocks() {
     using Plan = typename Job<Net>::Blueprint;
     const Settings settings{.batch = 6, .lanes = 3};
     const auto made = Plan::choose_plan(settings, std::int64_t{1} << 40, 0);
-    const PlanPicture picture = plan_report<Plan>(*made, settings).picture;
+    const PlanPicture picture = plan_report<Plan>(made->view(), settings).picture;
     CHECK(picture.total == made->total);
     REQUIRE(picture.stages.size() == static_cast<std::size_t>(made->stages.size()));
     std::multiset<std::string> parts, blocks;
@@ -161,7 +161,7 @@ TEST_CASE("what is made a second time is said to be") {
         });
     REQUIRE(stage != changed->stages.end());
     stage->training_only = true;
-    const PlanPicture picture = plan_report<Plan>(*changed, {.batch = 6}).picture;
+    const PlanPicture picture = plan_report<Plan>(changed->view(), {.batch = 6}).picture;
     CHECK(count(text(picture.blocks.back().name, "\n"), ", again\n") == 1);
     const auto index = static_cast<std::size_t>(stage - changed->stages.begin());
     CHECK(picture.stages[index].name.substr(0, 13) == "forward again");

@@ -114,7 +114,7 @@ TEST_CASE("names sum to the total") {
     using Plan = Blueprint<ResNet18, u8, Float, Host, DefaultLoss<ResNet18>, 2, true>;
     const auto plan = std::make_unique<const plimsoll::Plan<Plan::nodes>>(
         Plan::plan({.batch = 8}, {.micro_batch = 8, .lanes = 8, .recompute = 2}));
-    const PlanReport report = plan_report<Plan>(*plan, {.batch = 8});
+    const PlanReport report = plan_report<Plan>(plan->view(), {.batch = 8});
     std::int64_t sum = 0;
     for (const PlanRow& row : report.rows()) {
         CHECK_FALSE(row.name.empty());

@@ -53,7 +53,7 @@ static_assert(source<Tricky>);
 struct Ring {
     std::vector<std::vector<u8>> images;
     std::vector<std::vector<Label>> labels;
-    std::vector<Prefetch<Tricky>::Slot> slots;
+    std::vector<Prefetch<u8>::Slot> slots;
     Ring(int count, std::size_t room)
         : images(static_cast<std::size_t>(count)), labels(static_cast<std::size_t>(count)) {
         for (std::size_t s = 0; s < images.size(); ++s) {
@@ -64,7 +64,7 @@ struct Ring {
     }
 };
 
-Prefetch<Tricky>::Plan backwards(std::uint64_t size) {
+Prefetch<u8>::Plan backwards(std::uint64_t size) {
     return [size](std::uint64_t fill, std::span<std::uint64_t> samples) {
         const std::uint64_t done = std::min(size, fill * samples.size());
         const std::size_t count =
@@ -100,7 +100,7 @@ TEST_CASE("what is read ahead comes in order, whatever the threads and slots") {
                 Tricky source(size);
                 source.slow = 3;
                 Ring ring(slots, 4);
-                Prefetch<Tricky> reading(source, ring.slots, threads, backwards(size));
+                Prefetch<u8> reading(source, ring.slots, threads, backwards(size));
                 std::uint64_t expected = size;
                 for (;;) {
                     const auto filled = reading.next();
@@ -125,7 +125,7 @@ TEST_CASE("a read that fails does so to the caller, in its turn, and leaves noth
         Tricky source(40);
         source.failing = 40 - 1 - 17; // in the fifth filling
         Ring ring(2, 4);
-        Prefetch<Tricky> reading(source, ring.slots, threads, backwards(40));
+        Prefetch<u8> reading(source, ring.slots, threads, backwards(40));
         for (int fill = 0; fill < 4; ++fill) CHECK(reading.next().samples.size() == 4);
         CHECK(support::contains(support::message_of<data_error>([&] { reading.next(); }),
                                 "sample 22 is broken"));
@@ -135,7 +135,7 @@ TEST_CASE("a read that fails does so to the caller, in its turn, and leaves noth
         Tricky source(1000, 2);
         source.slow = 0;
         Ring ring(3, 4);
-        Prefetch<Tricky> reading(source, ring.slots, 2, backwards(1000));
+        Prefetch<u8> reading(source, ring.slots, 2, backwards(1000));
         reading.next();
     }
 }
@@ -185,7 +185,7 @@ TEST_CASE("where the process may have no more threads, reading goes on with fewe
     REQUIRE(setrlimit(RLIMIT_AS, &tight) == 0);
     std::size_t read = 0;
     {
-        Prefetch<Tricky> reading(source, ring.slots, 64, backwards(60));
+        Prefetch<u8> reading(source, ring.slots, 64, backwards(60));
         REQUIRE(setrlimit(RLIMIT_AS, &before) == 0);
         for (auto filled = reading.next(); !filled.samples.empty(); filled = reading.next())
             read += filled.samples.size();

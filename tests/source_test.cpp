@@ -535,6 +535,19 @@ TEST_CASE("classes.txt beside the arrays names their classes") {
     CHECK(contains(said, "has 3 classes"));
 }
 
+TEST_CASE("a folder of training and test pictures is not taken for two classes") {
+    const TemporaryFolder folder;
+    for (const char* below : {"train/cat", "train/dog", "test/cat", "test/dog"}) {
+        std::filesystem::create_directories(folder / below);
+        write_file(folder / below + "/1.jpg", "");
+    }
+    CHECK(contains(message_of<data_error>([&] { list_pictures(folder.path()); }),
+                   "holds parts of a data set, not classes: name one of them, \"" + (folder / "test")));
+    CHECK(list_pictures(folder / "train").class_names == std::vector<std::string>{"cat", "dog"});
+    write_file(folder / "train/steam.jpg", ""); // these are trains, and tests
+    CHECK(list_pictures(folder.path()).class_names == std::vector<std::string>{"test", "train"});
+}
+
 TEST_CASE("a hidden folder in a class holds none of its pictures") {
     const TemporaryFolder folder;
     for (const char* below : {"cat/.ipynb_checkpoints", "cat/more", "dog"})

@@ -3,6 +3,7 @@
 // command.
 #include <plimsoll/core/units.hpp>
 #include <plimsoll/source/open.hpp>
+#include <plimsoll/source/prefetch.hpp>
 #include <plimsoll/trainer/interrupt.hpp>
 #include <plimsoll/trainer/progress.hpp>
 
@@ -14,6 +15,7 @@
 #include <cstdio>
 #include <map>
 #include <sstream>
+#include <thread>
 
 using namespace plimsoll;
 namespace fs = std::filesystem;
@@ -179,6 +181,9 @@ class Split {
 
     [[nodiscard]] std::uint64_t size() const { return range_.count; }
     [[nodiscard]] Shape shape() const { return pictures_.shape(); }
+    [[nodiscard]] int classes() const { return pictures_.classes(); }
+    [[nodiscard]] const std::vector<std::string>& class_names() const { return pictures_.class_names(); }
+    [[nodiscard]] const std::string& name() const { return pictures_.name(); }
     [[nodiscard]] Label label(std::uint64_t sample) const { return pictures_.label(place(sample)); }
 
     void read(std::span<const std::uint64_t> samples, std::span<u8> images, std::span<Label> labels) const {
@@ -210,6 +215,7 @@ class Split {
     SampleRange range_;
     Skipped* skipped_; ///< null: a picture that cannot be read is an error
 };
+static_assert(source<Split>);
 
 /// The inputs as one data set: TFRecord files, or a folder of pictures.
 struct Inputs {
@@ -435,7 +441,7 @@ struct Ring {
     std::size_t room = 0;
     std::vector<u8> images;    // (slots, room, H, W, C)
     std::vector<Label> labels; // (slots, room)
-    std::vector<Prefetch<Split>::Slot> slots;
+    std::vector<Prefetch<u8>::Slot> slots;
 };
 
 /// Writes a split from `done` pictures on. \throws Stopped when a signal asked for it.
@@ -455,13 +461,13 @@ void write_split(const SplitFiles& files, const Split& split, std::uint64_t done
         recorded = detail::monotonic_seconds();
         pause = std::max(0.1, 10 * (recorded - began)); // a slow disk is asked less often
     };
-    Prefetch<Split> reading(split, ring.slots, threads,
-                            [&, next = done](std::uint64_t, std::span<std::uint64_t> samples) mutable {
-                                const auto count = static_cast<std::size_t>(
-                                    std::min<std::uint64_t>(samples.size(), files.count() - next));
-                                for (std::size_t i = 0; i < count; ++i) samples[i] = next++;
-                                return count;
-                            });
+    Prefetch<u8> reading(split, ring.slots, threads,
+                         [&, next = done](std::uint64_t, std::span<std::uint64_t> samples) mutable {
+                             const auto count = static_cast<std::size_t>(
+                                 std::min<std::uint64_t>(samples.size(), files.count() - next));
+                             for (std::size_t i = 0; i < count; ++i) samples[i] = next++;
+                             return count;
+                         });
     try {
         while (done < files.count()) {
             const auto filled = reading.next();

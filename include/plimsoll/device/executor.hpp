@@ -225,8 +225,8 @@ class Executor {
     }
 
     /// Resolves a step's parts to addresses, for the slice that begins at `image` of the micro-batch.
-    Call bind(const Step& step, const Stage& stage, const MicroBatch& batch, int image, int lane,
-              int worker) const {
+    [[gnu::noinline]] Call bind(const Step& step, const Stage& stage, const MicroBatch& batch, int image,
+                                int lane, int worker) const {
         const auto address = [&](std::int32_t index) -> std::byte* {
             if (index < 0) return nullptr;
             if (index == plan_.pixels) return ring(index, batch.slot, image);

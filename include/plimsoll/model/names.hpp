@@ -7,6 +7,7 @@
 #include <plimsoll/model/graph.hpp>
 
 #include <algorithm>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,14 +29,18 @@ struct NamedParameter {
     Parameter facts;
 };
 
-/// All parameters in the graph's order.
-template <int Nodes>
-std::vector<NamedParameter> named_parameters(const Graph<Nodes>& graph) {
+/// All parameters of a graph's nodes, in their order.
+inline std::vector<NamedParameter> named_parameters(std::span<const Node> nodes) {
     std::vector<NamedParameter> out;
-    for (const Node& node : graph.nodes)
+    for (const Node& node : nodes)
         for (const Parameter& parameter : node.facts.parameters)
             out.push_back({text(to_string(node.path), ".", parameter.name), parameter});
     return out;
+}
+
+template <int Nodes>
+std::vector<NamedParameter> named_parameters(const Graph<Nodes>& graph) {
+    return named_parameters(std::span<const Node>(graph.nodes.begin(), graph.nodes.end()));
 }
 
 namespace detail {

@@ -2,6 +2,7 @@
 /// \file
 /// A Source whose kind is chosen when the program runs.
 
+#include <plimsoll/source/source_ref.hpp>
 #include <plimsoll/source/view.hpp>
 
 #include <memory>
@@ -11,50 +12,15 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 
 namespace detail {
 
-/// Any source behind one virtual call a batch.
-template <class PixelType>
-class ErasedSource {
-  public:
-    using Pixel = PixelType;
-    static constexpr int read_ahead = 1;
+/// A source that stays where it is, and the reference to it.
+template <class S>
+struct HeldSource {
+    S source;
+    SourceRef<typename S::Pixel> ref{source};
 
-    ErasedSource() = default;
-    ErasedSource(const ErasedSource&) = delete;
-    ErasedSource& operator=(const ErasedSource&) = delete;
-    virtual ~ErasedSource() = default;
-    [[nodiscard]] virtual std::uint64_t size() const = 0;
-    [[nodiscard]] virtual Shape shape() const = 0;
-    [[nodiscard]] virtual int classes() const = 0;
-    [[nodiscard]] virtual const std::vector<std::string>& class_names() const = 0;
-    [[nodiscard]] virtual std::string name() const = 0;
-    [[nodiscard]] virtual Label label(std::uint64_t sample) const = 0;
-    [[nodiscard]] virtual int reader_threads() const = 0;
-    [[nodiscard]] virtual std::uint64_t skipped() const = 0;
-    virtual void read(const Subset& part, std::span<const std::uint64_t> samples, std::span<Pixel> images,
-                      std::span<Label> labels) const = 0;
-};
-
-template <source_with_labels S>
-class HeldSource final : public ErasedSource<typename S::Pixel> {
-  public:
-    explicit HeldSource(S source) : source_(std::move(source)) {}
-    [[nodiscard]] std::uint64_t size() const override { return source_.size(); }
-    [[nodiscard]] Shape shape() const override { return source_.shape(); }
-    [[nodiscard]] int classes() const override { return source_.classes(); }
-    [[nodiscard]] const std::vector<std::string>& class_names() const override {
-        return source_.class_names();
-    }
-    [[nodiscard]] std::string name() const override { return source_.name(); }
-    [[nodiscard]] Label label(std::uint64_t sample) const override { return source_.label(sample); }
-    [[nodiscard]] int reader_threads() const override { return plimsoll::reader_threads(source_); }
-    [[nodiscard]] std::uint64_t skipped() const override { return skipped_samples(source_); }
-    void read(const Subset& part, std::span<const std::uint64_t> samples, std::span<typename S::Pixel> images,
-              std::span<Label> labels) const override {
-        read_subset(source_, part, samples, images, labels);
-    }
-
-  private:
-    S source_;
+    explicit HeldSource(S moved) : source(std::move(moved)) {}
+    HeldSource(const HeldSource&) = delete;
+    HeldSource& operator=(const HeldSource&) = delete;
 };
 
 } // namespace detail
@@ -69,8 +35,7 @@ class AnySource {
 
     template <source_with_labels S>
         requires(!std::same_as<S, AnySource> && std::same_as<typename S::Pixel, Pixel>)
-    explicit AnySource(S source)
-        : base_(std::make_shared<const detail::HeldSource<S>>(std::move(source))), view_(*base_) {}
+    explicit AnySource(S source) : AnySource(hold(std::move(source))) {}
 
     [[nodiscard]] std::uint64_t size() const { return view_.size(); }
     [[nodiscard]] Shape shape() const { return view_.shape(); }
@@ -95,7 +60,13 @@ class AnySource {
     }
 
   private:
-    using Base = detail::ErasedSource<Pixel>;
+    using Base = SourceRef<Pixel>;
+    template <class S>
+    static std::shared_ptr<const Base> hold(S source) {
+        const auto held = std::make_shared<const detail::HeldSource<S>>(std::move(source));
+        return {held, &held->ref};
+    }
+    explicit AnySource(std::shared_ptr<const Base> base) : base_(std::move(base)), view_(*base_) {}
     AnySource(std::shared_ptr<const Base> base, View<Base> view)
         : base_(std::move(base)), view_(std::move(view)) {}
 

@@ -3,6 +3,7 @@
 /// The Source that holds its samples in host memory: NumPy files, IDX files (MNIST) or vectors.
 
 #include <plimsoll/source/array_data.hpp>
+#include <plimsoll/source/prefetch.hpp>
 #include <plimsoll/source/view.hpp>
 
 #include <algorithm>
@@ -60,11 +61,11 @@ class InMemory : public Sliceable<InMemory<PixelType>> {
         const int slots = 1 + plimsoll::read_ahead<Other>;
         std::vector<Pixel> read(static_cast<std::size_t>(slots) * room * pixels); // (slots, room, H, W, C)
         std::vector<Label> told(static_cast<std::size_t>(slots) * room);          // (slots, room)
-        std::vector<typename Prefetch<Other>::Slot> ring;
+        std::vector<typename Prefetch<Pixel>::Slot> ring;
         for (std::size_t slot = 0; slot < static_cast<std::size_t>(slots); ++slot)
             ring.push_back({std::span(read).subspan(slot * room * pixels, room * pixels),
                             std::span(told).subspan(slot * room, room)});
-        Prefetch<Other> reading(other, ring, slots > 1 ? plimsoll::reader_threads(other) : 0,
+        Prefetch<Pixel> reading(other, ring, slots > 1 ? plimsoll::reader_threads(other) : 0,
                                 [&](std::uint64_t fill, std::span<std::uint64_t> samples) {
                                     const std::size_t first = std::min(labels_.size(), fill * room);
                                     const std::size_t count = std::min(room, labels_.size() - first);

@@ -9,6 +9,7 @@
 #include <cctype>
 #include <cstdint>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <string>
 #include <string_view>
@@ -43,13 +44,27 @@ inline std::string class_in_name(const std::filesystem::path& path) {
     return dot < name.rfind('.') ? name.substr(0, dot) : "";
 }
 
+/// Whether folders hold parts of a data set, as in train/cat and test/cat, and are no classes.
+inline bool are_parts(const std::string& folder,
+                      const std::map<std::string, std::vector<std::string>>& folders) {
+    constexpr std::string_view names[] = {"train",      "training", "val",    "valid",
+                                          "validation", "test",     "testing"};
+    return std::all_of(folders.begin(), folders.end(), [&](const auto& entry) {
+        const auto lies_directly = [&](const std::string& path) {
+            return std::filesystem::path(path).parent_path() == std::filesystem::path(folder) / entry.first;
+        };
+        return std::find(std::begin(names), std::end(names), entry.first) != std::end(names) &&
+               std::none_of(entry.second.begin(), entry.second.end(), lies_directly);
+    });
+}
+
 } // namespace detail
 
 /// Lists a folder's pictures (.jpg, .jpeg, .png; not what is hidden). A folder in it is a class, with all
 /// that lies below; where there is none, names like cat.0.jpg tell the class. Links to folders are not
 /// followed, so that none leads in a circle. \throws io_error where the folder cannot be read, data_error
-/// where it holds no pictures, pictures of one class only, or both folders of classes and pictures beside
-/// them.
+/// where it holds no pictures, pictures of one class only, both folders of classes and pictures beside
+/// them, or the parts of a data set.
 inline PictureFolder list_pictures(const std::string& folder) {
     namespace fs = std::filesystem;
     PictureFolder listed;
@@ -93,6 +108,9 @@ inline PictureFolder list_pictures(const std::string& folder) {
     };
     if (!classes.empty() && !named.empty())
         throw refuse(text("holds folders of pictures and, beside them, ", named.begin()->second.front()));
+    if (!classes.empty() && detail::are_parts(folder, classes))
+        throw data_error(text("\"", folder, "\" holds parts of a data set, not classes: name one of them, \"",
+                              (fs::path(folder) / classes.begin()->first).string(), "\""));
     if (classes.empty() && unnamed > 0)
         throw refuse(text("holds ", unnamed, " pictures whose names tell no class, as ", named[""].front()));
     if (classes.empty()) classes = std::move(named);

@@ -2,7 +2,7 @@
 /// \file
 /// Reads samples ahead of the device, into a fixed number of slots.
 
-#include <plimsoll/source/source.hpp>
+#include <plimsoll/source/source_ref.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -17,31 +17,13 @@
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
-/// Micro-batches that a source wants read ahead: 0 where reading is no more than copying.
-template <class Source>
-inline constexpr int read_ahead = [] {
-    if constexpr (requires { Source::read_ahead; })
-        return Source::read_ahead;
-    else
-        return 0;
-}();
-
-/// Threads that a source wants to be read by: decoding pays for several, a disk for one.
-template <class Source>
-int reader_threads(const Source& source) {
-    if constexpr (requires { source.reader_threads(); })
-        return source.reader_threads();
-    else
-        return read_ahead<Source> > 0 ? 1 : 0;
-}
-
 /// Fills slots with a source's samples, in the order that a function tells, ahead of whoever empties them.
 /// What is read where depends on that order alone, never on the number of threads. A read that throws does so
 /// to the caller of `next`, when its turn has come; nothing waits for ever.
-template <class Source>
+template <class PixelType>
 class Prefetch {
   public:
-    using Pixel = typename Source::Pixel;
+    using Pixel = PixelType;
     /// Room for the same number of samples in every slot.
     struct Slot {
         std::span<Pixel> images; // (room, H, W, C)
@@ -57,8 +39,8 @@ class Prefetch {
         std::span<Label> labels{};
     };
 
-    /// \param threads 0: `next` reads, in its caller's thread. \param source must outlive this.
-    Prefetch(const Source& source, std::vector<Slot> slots, int threads, Plan plan)
+    /// \param threads 0: `next` reads, in its caller's thread. The source must outlive this.
+    Prefetch(SourceRef<Pixel> source, std::vector<Slot> slots, int threads, Plan plan)
         : source_(source), plan_(std::move(plan)), threads_wanted_(threads) {
         for (Slot& slot : slots) {
             fills_.push_back({.slot = slot});
@@ -178,7 +160,7 @@ class Prefetch {
         }
     }
 
-    const Source& source_;
+    SourceRef<Pixel> source_;
     Plan plan_;
     int threads_wanted_;
     std::vector<Fill> fills_;

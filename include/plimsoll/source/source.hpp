@@ -71,6 +71,50 @@ template <class S>
 concept source = source_has_pixel<S> && source_has_size<S> && source_has_shape<S> && source_has_classes<S> &&
     source_has_class_names<S> && source_has_name<S> && source_reads_samples<S>;
 
+// What a source may have beside that.
+
+/// A source that knows its labels without reading pictures.
+template <class S>
+concept source_with_labels = requires(const S& s, std::uint64_t sample) {
+    { s.label(sample) } -> std::same_as<Label>;
+};
+
+/// Micro-batches that a source wants read ahead: 0 where reading is no more than copying.
+template <class Source>
+inline constexpr int read_ahead = [] {
+    if constexpr (requires { Source::read_ahead; })
+        return Source::read_ahead;
+    else
+        return 0;
+}();
+
+/// Threads that a source wants to be read by: decoding pays for several, a disk for one.
+template <class Source>
+int reader_threads(const Source& source) {
+    if constexpr (requires { source.reader_threads(); })
+        return source.reader_threads();
+    else
+        return read_ahead<Source> > 0 ? 1 : 0;
+}
+
+/// Samples so far that could not be read and in whose place others stood.
+template <class S>
+std::uint64_t skipped_samples(const S& source) {
+    if constexpr (requires { source.skipped(); })
+        return source.skipped();
+    else
+        return 0;
+}
+
+/// The source that a part is a part of.
+template <class S>
+const void* origin_of(const S& source) {
+    if constexpr (requires { source.origin(); })
+        return source.origin();
+    else
+        return &source;
+}
+
 /// Fails to compile with one sentence for each thing that `S` lacks.
 template <class S>
 constexpr void check_source() {

@@ -4,21 +4,14 @@
 
 #include <plimsoll/core/permutation.hpp>
 #include <plimsoll/core/philox.hpp>
-#include <plimsoll/source/prefetch.hpp>
-#include <plimsoll/source/slice.hpp>
+#include <plimsoll/source/subset.hpp>
 
-#include <map>
-#include <memory>
+#include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
-
-/// A source that knows its labels without reading pictures.
-template <class S>
-concept source_with_labels = requires(const S& s, std::uint64_t sample) {
-    { s.label(sample) } -> std::same_as<Label>;
-};
 
 /// Samples of each class, from 0 to classes() - 1.
 template <source_with_labels S>
@@ -27,117 +20,6 @@ std::vector<std::uint64_t> class_counts(const S& source) {
     for (std::uint64_t sample = 0; sample < source.size(); ++sample)
         ++counts[static_cast<std::size_t>(source.label(sample))];
     return counts;
-}
-
-/// Warns where a source whose labels are known has no sample of some class.
-template <class S>
-void report_missing_classes(const S& source) {
-    if constexpr (source_with_labels<S>) {
-        const std::vector<std::uint64_t> counts = class_counts(source);
-        std::string missing;
-        for (std::size_t label = 0; label < counts.size(); ++label)
-            if (counts[label] == 0)
-                missing +=
-                    text(missing.empty() ? " " : ", ", label,
-                         label < source.class_names().size() ? " (" + source.class_names()[label] + ")" : "");
-        if (!missing.empty()) warn(text("\"", source.name(), "\" has no sample of class", missing));
-    }
-}
-
-/// Which samples of a source a part of it holds, and in which order.
-class Subset {
-  public:
-    /// All samples of a source of `size`.
-    explicit Subset(std::uint64_t size) : range_{0, size} {}
-    explicit Subset(std::vector<std::uint64_t> samples)
-        : range_{0, samples.size()},
-          chosen_(std::make_shared<const std::vector<std::uint64_t>>(std::move(samples))) {}
-
-    [[nodiscard]] std::uint64_t size() const { return range_.count; }
-    /// Whether it is all of a source of `size`, as it lies.
-    [[nodiscard]] bool is_all(std::uint64_t size) const { return !chosen_ && range_ == SampleRange{0, size}; }
-    /// The source's sample that is the part's `sample`.
-    [[nodiscard]] std::uint64_t operator[](std::uint64_t sample) const {
-        const std::uint64_t at = range_.first + sample;
-        return chosen_ ? (*chosen_)[static_cast<std::size_t>(at)] : at;
-    }
-    [[nodiscard]] Subset within(SampleRange range) const {
-        Subset narrowed = *this;
-        narrowed.range_ = {range_.first + range.first, range.count};
-        return narrowed;
-    }
-    /// This part of a part. Allocates only if samples were chosen one by one.
-    [[nodiscard]] Subset of(const Subset& outer) const {
-        if (!chosen_) return outer.within(range_);
-        std::vector<std::uint64_t> samples;
-        for (std::uint64_t i = 0; i < size(); ++i) samples.push_back(outer[(*this)[i]]);
-        return Subset(std::move(samples));
-    }
-
-  private:
-    SampleRange range_;
-    std::shared_ptr<const std::vector<std::uint64_t>> chosen_; ///< null: as they lie
-};
-
-namespace detail {
-
-/// A source that is told which part of it is read: it then sees a whole batch at once, and lets nothing from
-/// outside the part in.
-template <class S>
-concept reads_subset = requires(const S& s, const Subset& part, std::span<const std::uint64_t> samples,
-                                std::span<typename S::Pixel> images, std::span<Label> labels) {
-    s.read(part, samples, images, labels);
-};
-
-/// Reads samples of a part. \param samples below part.size() \param images (n, H, W, C) \param labels (n)
-template <class S>
-void read_subset(const S& source, const Subset& part, std::span<const std::uint64_t> samples,
-                 std::span<typename S::Pixel> images, std::span<Label> labels) {
-    if constexpr (reads_subset<S>) {
-        source.read(part, samples, images, labels);
-    } else if (part.is_all(source.size())) {
-        source.read(samples, images, labels);
-    } else {
-        const auto pixels = static_cast<std::size_t>(source.shape().size());
-        std::uint64_t places[32]; // a few at a time: nothing is allocated
-        for (std::size_t first = 0; first < samples.size(); first += std::size(places)) {
-            const std::size_t count = std::min(std::size(places), samples.size() - first);
-            for (std::size_t i = 0; i < count; ++i) places[i] = part[samples[first + i]];
-            source.read(std::span(places, count), images.subspan(first * pixels, count * pixels),
-                        labels.subspan(first, count));
-        }
-    }
-}
-
-} // namespace detail
-
-/// Samples so far that could not be read and in whose place others stood.
-template <class S>
-std::uint64_t skipped_samples(const S& source) {
-    if constexpr (requires { source.skipped(); })
-        return source.skipped();
-    else
-        return 0;
-}
-
-/// Says how many those are, if any. \returns how many
-template <class S>
-std::uint64_t report_skipped(const S& source) {
-    const std::uint64_t skipped = skipped_samples(source);
-    if (skipped > 0)
-        warn(text("\"", source.name(), "\": ", skipped,
-                  skipped == 1 ? " picture that cannot be read was" : " pictures that cannot be read were",
-                  " skipped"));
-    return skipped;
-}
-
-/// The source that a part is a part of.
-template <class S>
-const void* origin_of(const S& source) {
-    if constexpr (requires { source.origin(); })
-        return source.origin();
-    else
-        return &source;
 }
 
 template <class Base>
@@ -213,12 +95,14 @@ class View {
                                   std::uint64_t seed = 0) const requires source_with_labels<Base> {
         if (!(share > 0 && share <= 1))
             throw argument_error(text("stratified(", share, "): a share is within 0 and 1"));
-        std::map<Label, std::vector<std::uint64_t>> classes; // places in this view
-        for (std::uint64_t sample = 0; sample < size(); ++sample) classes[label(sample)].push_back(sample);
+        std::vector<std::vector<std::uint64_t>> of_class(static_cast<std::size_t>(classes()));
+        for (std::uint64_t sample = 0; sample < size(); ++sample) // places in this view
+            of_class[static_cast<std::size_t>(label(sample))].push_back(sample);
         std::vector<std::uint64_t> chosen;
-        for (const auto& [label, samples] : classes) {
-            const Permutation draw(samples.size(),
-                                   stream_key(seed, Purpose::shuffle) + static_cast<std::uint64_t>(label));
+        for (std::size_t label = 0; label < of_class.size(); ++label) {
+            const std::vector<std::uint64_t>& samples = of_class[label];
+            if (samples.empty()) continue;
+            const Permutation draw(samples.size(), stream_key(seed, Purpose::shuffle) + label);
             const auto count = std::max<std::uint64_t>(
                 1, static_cast<std::uint64_t>(std::nearbyint(share * static_cast<double>(samples.size()))));
             for (std::uint64_t i = 0; i < count; ++i)

@@ -29,7 +29,7 @@ template <class Job>
 PlanReport plan(const Settings& settings) {
     constexpr std::int64_t no_limit = std::numeric_limits<std::int64_t>::max();
     const auto chosen = Job::Blueprint::choose_plan(settings, no_limit, 0); // any layout: bytes are equal
-    return plan_report<typename Job::Blueprint>(*chosen, settings);
+    return plan_report<typename Job::Blueprint>(chosen->view(), settings);
 }
 
 namespace detail {

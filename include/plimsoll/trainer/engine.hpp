@@ -3,87 +3,59 @@
 /// What training and prediction share: a plan on a device, passes over samples, weights.
 
 #include <plimsoll/core/philox.hpp>
-#include <plimsoll/device/executor.hpp>
-#include <plimsoll/source/source.hpp>
-#include <plimsoll/trainer/blueprint.hpp>
 #include <plimsoll/trainer/feed.hpp>
+#include <plimsoll/trainer/network.hpp>
 #include <plimsoll/trainer/plan_report.hpp>
 #include <plimsoll/trainer/weights.hpp>
 
+#include <algorithm>
 #include <cmath>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
-namespace detail {
-
-template <class Precision, class Device>
-struct KernelCollector {
-    static constexpr bool rewrites = true;
-    Device& device;
-    const std::vector<Site>& sites;
-    std::vector<NodeRecord> records{};
-    int parameters = 0;
-
-    template <class Layer, Shape In>
-    int visit(const Path&, int, int) {
-        const Site& site = sites[records.size()];
-        const int own = site.facts.parameters.size();
-        records.push_back({.kernel = std::make_unique<Kernel<Layer, Precision, Device>>(site, device),
-                           .input_elements = In.size(),
-                           .first_parameter = parameters,
-                           .parameters = own});
-        parameters += own;
-        return 0;
-    }
-};
-
-} // namespace detail
-
-template <class Blueprint>
+/// \tparam Pixel of the pictures that it is given. \tparam Storage of activations
+template <class Pixel, class Storage, class Device>
 class Engine {
   public:
-    using Model = typename Blueprint::Model;
-    using Pixel = typename Blueprint::Pixel;
-    using Device = typename Blueprint::Device;
-    using Loss = typename Blueprint::Loss;
-    static constexpr int outputs = output_shape<Model>.channels;
-    static constexpr int classes = Loss::classes(output_shape<Model>);
-
-    /// \param fixed how the work is cut; null: as the planner finds best.
-    explicit Engine(const Settings& settings, const Cut* fixed = nullptr)
-        : settings_(settings),
-          device_(make_device(settings)),
-          plan_(Blueprint::choose_plan(settings, device_.free_bytes(), device_.layout_block(), fixed)),
-          executor_(device_, plan_->view(), make_kernels()),
+    /// \param network must outlive this. \param fixed how the work is cut; null: as the planner finds best.
+    explicit Engine(const detail::Network<Device>& network, const Settings& settings,
+                    const Cut* fixed = nullptr)
+        : network_(network),
+          settings_(settings),
+          device_(make_device(network, settings)),
+          plan_(network.choose_plan(settings, device_.free_bytes(), device_.layout_block(), fixed)),
+          executor_(device_, plan(), network.make_kernels(device_, plan(), settings.seed)),
           ring_(device_, ring_slots()),
-          parameters_(named_parameters(Blueprint::graph())) {
-        const int loss = Blueprint::nodes - 1;
-        tally_ = find(Role::statistics, loss);
-        probabilities_ = find(Role::activation, Blueprint::graph().nodes[loss].output);
+          parameters_(network.parameters()) {
+        tally_ = find(Role::statistics, network.nodes - 1);
+        probabilities_ = find(Role::activation, network.probabilities);
         executor_.set_loss_scaling({});
-        const std::string_view advice = PrecisionAdvice<typename Blueprint::Precision, Device>::text(device_);
-        if (!advice.empty()) note(text(Blueprint::Precision::name, " on ", Device::name, ": ", advice));
+        const std::string_view advice = network.precision_advice(device_);
+        if (!advice.empty()) note(text(network.precision, " on ", Device::name, ": ", advice));
         if constexpr (repeats_passes<Device>) warm_up();
     }
 
     [[nodiscard]] const Settings& settings() const { return settings_; }
+    /// Shape of the pictures.
+    [[nodiscard]] Shape input() const { return network_.input; }
     [[nodiscard]] Device& device() { return device_; }
-    [[nodiscard]] const Plan<Blueprint::nodes>& plan() const { return *plan_; }
+    [[nodiscard]] const PlanView& plan() const { return plan_.view; }
     [[nodiscard]] auto& executor() { return executor_; }
     [[nodiscard]] const std::vector<NamedParameter>& parameters() const { return parameters_; }
 
+    /// \tparam Blueprint the network's: its report is compiled only where somebody asks.
+    template <class Blueprint>
     [[nodiscard]] PlanReport report() const {
         std::vector<Needs> used;
-        for (int n = 0; n < Blueprint::nodes; ++n) used.push_back(executor_.used(n));
-        PlanReport report = plan_report<Blueprint>(*plan_, settings_, used);
+        for (int n = 0; n < network_.nodes; ++n) used.push_back(executor_.used(n));
+        PlanReport report = plan_report<Blueprint>(plan(), settings_, used);
         if constexpr (requires { device_.outside(); }) report.outside = device_.outside();
         if (ring_.host_bytes() > 0)
             report.outside.push_back({"pinned host memory of the batch ring", ring_.host_bytes()});
-        for (int n = 0; n < Blueprint::nodes; ++n)
+        for (int n = 0; n < network_.nodes; ++n)
             if (const std::string choice = executor_.choice(n); !choice.empty())
                 report.choices.push_back(text("node ", n, ", ", choice));
         return report;
@@ -148,7 +120,7 @@ class Engine {
     /// `begun()` is called when the device has begun with it. Adds to the tally.
     template <class Fill, class Begun>
     void run(int batch, bool training, std::uint64_t step, Fill fill, Begun begun) {
-        const int micro_batch = plan_->shipment.micro_batch;
+        const int micro_batch = plan().shipment.micro_batch;
         for (int first = 0; first < batch; first += micro_batch) {
             const int count = std::min(micro_batch, batch - first);
             const int slot = fill(first, count);
@@ -182,9 +154,10 @@ class Engine {
 
     /// A source's samples, in the order that `samples` tells, with labels that are this model's.
     /// \param labelled false: labels are not looked at
-    template <class Source, class Samples>
-    [[nodiscard]] Feed<Source, Device> feed(const Source& source, Samples samples, bool labelled = true) {
-        const auto check = [&source, labelled](std::span<const std::uint64_t> read, std::span<Label> labels) {
+    [[nodiscard]] Feed<Pixel, Device> feed(SourceRef<Pixel> source, typename Prefetch<Pixel>::Plan samples,
+                                           bool labelled = true) {
+        const auto check = [this, source, labelled](std::span<const std::uint64_t> read,
+                                                    std::span<Label> labels) {
             if (labelled)
                 check_labels(labels,
                              [&](std::size_t i) { return text("sample ", read[i], " of ", source.name()); });
@@ -202,8 +175,7 @@ class Engine {
     }
 
     /// Mean loss and accuracy over a source, without dropout and with running statistics.
-    template <class Source>
-    Metrics evaluate(const Source& source) {
+    Metrics evaluate(SourceRef<Pixel> source) {
         check_source_fits(source);
         double loss = 0;
         std::uint64_t correct = 0;
@@ -216,8 +188,7 @@ class Engine {
     }
 
     /// (source.size(), outputs) probabilities.
-    template <class Source>
-    std::vector<float> predict(const Source& source) {
+    std::vector<float> predict(SourceRef<Pixel> source) {
         check_shape(source.name(), source.shape());
         std::vector<float> out;
         for_batches(
@@ -229,9 +200,9 @@ class Engine {
         const std::size_t one = elements(1);
         if (images.size() % one != 0)
             throw data_error(text(images.size(), " pixels are not a whole number of ",
-                                  to_string(Model::input), " images"));
+                                  to_string(network_.input), " images"));
         std::vector<float> out;
-        const int most = plan_->shipment.micro_batch;
+        const int most = plan().shipment.micro_batch;
         for (std::size_t first = 0; first < images.size() / one; first += static_cast<std::size_t>(most)) {
             const int count = static_cast<int>(
                 std::min<std::size_t>(static_cast<std::size_t>(most), images.size() / one - first));
@@ -246,46 +217,45 @@ class Engine {
     }
 
     /// \throws data_error if a source's pictures are not the model's or its classes are more.
-    template <class Source>
-    void check_source_fits(const Source& source) const {
+    void check_source_fits(SourceRef<Pixel> source) const {
         check_shape(source.name(), source.shape());
         if (source.size() == 0) throw data_error(text(source.name(), " holds no samples"));
-        if (source.classes() > classes)
+        if (source.classes() > network_.classes)
             throw data_error(text(source.name(), " has labels up to ", source.classes() - 1, ", so ",
-                                  source.classes(), " classes; the model tells ", classes,
+                                  source.classes(), " classes; the model tells ", network_.classes,
                                   " apart: ", classes_advice(source.classes())));
     }
     /// \param name_of tells which sample an index of `labels` is. \throws data_error naming sample and label.
     template <class Name>
-    static void check_labels(std::span<const Label> labels, Name name_of) {
+    void check_labels(std::span<const Label> labels, Name name_of) const {
         for (std::size_t i = 0; i < labels.size(); ++i)
-            if (labels[i] < 0 || labels[i] >= classes)
+            if (labels[i] < 0 || labels[i] >= network_.classes)
                 throw data_error(text(name_of(i), " has label ", labels[i], "; the model's classes are 0 to ",
-                                      classes - 1, ": ", classes_advice(labels[i] + 1)));
+                                      network_.classes - 1, ": ", classes_advice(labels[i] + 1)));
     }
-    static std::size_t elements(int images) {
-        return static_cast<std::size_t>(Model::input.size()) * static_cast<std::size_t>(images);
+    [[nodiscard]] std::size_t elements(int images) const {
+        return static_cast<std::size_t>(network_.input.size()) * static_cast<std::size_t>(images);
     }
 
   private:
-    static void check_shape(const std::string& name, Shape shape) {
-        if (shape != Model::input)
+    void check_shape(const std::string& name, Shape shape) const {
+        if (shape != network_.input)
             throw data_error(text(name, " holds ", to_string(shape),
                                   " images (height x width x channels); the model takes ",
-                                  to_string(Model::input)));
+                                  to_string(network_.input)));
     }
 
     /// Runs forward over all samples in order; `after(count)` follows each batch.
-    template <class Source, class After>
-    void for_batches(const Source& source, After after, bool labelled = true) {
-        const auto most = static_cast<std::uint64_t>(plan_->shipment.micro_batch);
+    template <class After>
+    void for_batches(SourceRef<Pixel> source, After after, bool labelled = true) {
+        const auto most = static_cast<std::uint64_t>(plan().shipment.micro_batch);
         const auto samples_of = [&](std::uint64_t fill, std::span<std::uint64_t> samples) {
             const std::uint64_t first = std::min(fill * most, source.size());
             const auto count = static_cast<std::size_t>(std::min(most, source.size() - first));
             for (std::size_t i = 0; i < count; ++i) samples[i] = first + i;
             return count;
         };
-        Feed<Source, Device> reading = feed(source, samples_of, labelled);
+        Feed<Pixel, Device> reading = feed(source, samples_of, labelled);
         for (std::uint64_t first = 0; first < source.size(); first += most) {
             const int count = static_cast<int>(std::min(most, source.size() - first));
             reset_tally();
@@ -294,8 +264,8 @@ class Engine {
             after(count);
         }
     }
-    static auto make_device(const Settings& settings) {
-        Blueprint::check(settings);
+    static auto make_device(const detail::Network<Device>& network, const Settings& settings) {
+        network.check(settings);
         if constexpr (std::constructible_from<Device, int, int>)
             return Device(settings.threads, settings.ordinal);
         else
@@ -304,15 +274,15 @@ class Engine {
     std::vector<RingSlot> ring_slots() const {
         std::vector<RingSlot> slots;
         const auto image_bytes = static_cast<std::int64_t>(elements(1) * sizeof(Pixel));
-        for (int slot = 0; slot < plan_->shipment.ring_slots; ++slot)
+        for (int slot = 0; slot < plan().shipment.ring_slots; ++slot)
             slots.push_back({executor_.pixels(slot, 0), executor_.labels(slot, 0), image_bytes,
-                             plan_->shipment.micro_batch});
+                             plan().shipment.micro_batch});
         return slots;
     }
     /// Every pass that a full batch makes, on black pictures, before any weights are there: what libraries
     /// load late is loaded now, and what they take is known.
     void warm_up() {
-        const int micro_batch = plan_->shipment.micro_batch;
+        const int micro_batch = plan().shipment.micro_batch;
         const int ragged = settings_.batch % micro_batch;
         const int batch = std::min(settings_.batch, 2 * micro_batch + ragged); // first, further and last
         const auto black = [](int, int, std::span<Pixel> images, std::span<Label> labels) {
@@ -322,14 +292,14 @@ class Engine {
         for (int slot = 0; slot < ring_.size(); ++slot)
             for (int round = 0; round < 3; ++round) { // as loaded, as recorded, as repeated
                 executor_.weights_changed();
-                if (Blueprint::is_training) run_with(batch, true, 0, black, slot);
+                if (network_.is_training) run_with(batch, true, 0, black, slot);
                 run_with(micro_batch, false, 0, black, slot);
             }
         executor_.weights_changed();
         device_.warmed_up();
     }
     void append_probabilities(std::vector<float>& out, int count) {
-        const std::size_t before = out.size(), more = static_cast<std::size_t>(count) * outputs;
+        const std::size_t before = out.size(), more = static_cast<std::size_t>(count * network_.outputs);
         out.resize(before + more);
         device_.download(out.data() + before, executor_.part(probabilities_),
                          static_cast<std::int64_t>(more * sizeof(float)));
@@ -340,31 +310,17 @@ class Engine {
         return out;
     }
     std::int32_t find(Role role, int owner) const {
-        for (std::int32_t p = 0; p < plan_->parts.size(); ++p)
-            if (plan_->parts[p].role == role && plan_->parts[p].owner == owner) return p;
+        const std::span<const Part> parts = plan().parts;
+        for (std::size_t p = 0; p < parts.size(); ++p)
+            if (parts[p].role == role && parts[p].owner == owner) return static_cast<std::int32_t>(p);
         throw error("plimsoll: the plan has no part for the loss");
     }
-    std::vector<NodeRecord> make_kernels() {
-        std::vector<Site> sites;
-        for (int n = 0; n < Blueprint::nodes; ++n)
-            sites.push_back(site_of(Blueprint::graph(), plan_->shipment, plan_->layouts.begin(), n,
-                                    plan_->node_slices[n], settings_.seed));
-        detail::KernelCollector<typename Blueprint::Precision, Device> kernels{device_, sites};
-        walk_graph<Model, Pixel, Loss>(kernels);
-        const auto& graph = Blueprint::graph();
-        for (int n = 0; n < Blueprint::nodes; ++n) {
-            const int input = graph.nodes[n].input, producer = graph.values[input].producer;
-            if (!graph.nodes[n].facts.rectifies || producer < 0 || graph.readers(input) > 1) continue;
-            kernels.records[static_cast<std::size_t>(n)].done_before =
-                kernels.records[static_cast<std::size_t>(producer)].kernel->rectify();
-        }
-        return std::move(kernels.records);
-    }
 
+    const detail::Network<Device>& network_;
     Settings settings_;
     Device device_;
-    std::unique_ptr<const Plan<Blueprint::nodes>> plan_;
-    Executor<Device, typename Blueprint::Precision::Storage> executor_;
+    detail::OwnedPlan plan_;
+    Executor<Device, Storage> executor_;
     BatchRing<Device> ring_;
     std::vector<NamedParameter> parameters_;
     WeightsInfo info_;

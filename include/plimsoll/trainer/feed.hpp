@@ -14,18 +14,18 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 
 /// Reads a source's samples into the batch ring, ahead where the ring has room for it, and sends them to the
 /// device: where that takes time, the next while the device works on the last.
-template <class Source, class Device>
+template <class Pixel, class Device>
 class Feed {
   public:
-    using Pixel = typename Source::Pixel;
     /// Looks at samples and labels that were read; may write labels, and throws what is wrong with them.
     using Check = std::function<void(std::span<const std::uint64_t> samples, std::span<Label> labels)>;
 
-    /// \param source and ring must outlive this.
-    Feed(const Source& source, BatchRing<Device>& ring, typename Prefetch<Source>::Plan samples, Check check)
+    /// The source and the ring must outlive this.
+    Feed(SourceRef<Pixel> source, BatchRing<Device>& ring, typename Prefetch<Pixel>::Plan samples,
+         Check check)
         : ring_(ring),
           check_(std::move(check)),
-          reading_(source, slots_of(source, ring), ring.size() > 1 ? std::max(reader_threads(source), 1) : 0,
+          reading_(source, slots_of(source, ring), ring.size() > 1 ? std::max(source.reader_threads(), 1) : 0,
                    std::move(samples)) {}
 
     /// The slot with the next samples, on its way to the device. \throws what reading or checking threw.
@@ -47,9 +47,9 @@ class Feed {
     [[nodiscard]] double waited_seconds() const { return reading_.waited_seconds(); }
 
   private:
-    static std::vector<typename Prefetch<Source>::Slot> slots_of(const Source& source,
-                                                                 const BatchRing<Device>& ring) {
-        std::vector<typename Prefetch<Source>::Slot> slots;
+    static std::vector<typename Prefetch<Pixel>::Slot> slots_of(SourceRef<Pixel> source,
+                                                                const BatchRing<Device>& ring) {
+        std::vector<typename Prefetch<Pixel>::Slot> slots;
         for (int number = 0; number < ring.size(); ++number) {
             const RingSlot room = ring.host(number);
             const auto images = static_cast<std::size_t>(room.images);
@@ -78,7 +78,7 @@ class Feed {
 
     BatchRing<Device>& ring_;
     Check check_;
-    Prefetch<Source> reading_;
+    Prefetch<Pixel> reading_;
     int slot_ = -1;      ///< fetched last
     bool ahead_ = false; ///< and not handed out yet
     std::exception_ptr error_;

@@ -133,8 +133,7 @@ std::vector<PrecisionBytes> precision_bytes(const Settings& settings, const Cut&
 
 /// \param used what the kernels took of their limits, where they have been built.
 template <class Blueprint>
-PlanReport plan_report(const Plan<Blueprint::nodes>& plan, const Settings& settings,
-                       const std::vector<Needs>& used = {}) {
+PlanReport plan_report(const PlanView& plan, const Settings& settings, const std::vector<Needs>& used = {}) {
     const Graph<Blueprint::nodes>& graph = Blueprint::graph();
     const Shipment& s = plan.shipment;
     const int passes = (s.batch + s.micro_batch - 1) / s.micro_batch;
@@ -143,19 +142,19 @@ PlanReport plan_report(const Plan<Blueprint::nodes>& plan, const Settings& setti
                                  passes == 1 ? "" : "es", " of ", s.micro_batch, ", ", s.lanes, " lanes, ",
                                  Blueprint::Precision::name, " on ", Blueprint::Device::name),
                         .unplanned = detail::kept_bytes<typename Blueprint::Model, typename Blueprint::Pixel,
-                                                        typename Blueprint::Loss>(plan.view()),
+                                                        typename Blueprint::Loss>(plan),
                         .precisions = detail::precision_bytes<Blueprint>(settings, plan.shipment.cut()),
                         .shared = plan.shared,
                         .total = plan.total,
                         .budget = settings.budget == all_free_memory ? 0 : settings.budget.count};
     const detail::PlanNames names({graph.nodes.begin(), graph.nodes.end()},
-                                  {graph.values.begin(), graph.values.end()}, plan.view(),
-                                  named_parameters(graph));
-    for (int stage = 0; stage < plan.stages.size(); ++stage) picture.stages.push_back(names.stage(stage));
-    for (int p = 0; p < plan.parts.size(); ++p) {
+                                  {graph.values.begin(), graph.values.end()}, plan, named_parameters(graph));
+    for (int stage = 0; stage < static_cast<int>(plan.stages.size()); ++stage)
+        picture.stages.push_back(names.stage(stage));
+    for (std::size_t p = 0; p < plan.parts.size(); ++p) {
         const Part& part = plan.parts[p];
         if (part.extent == Extent::slice) continue; // inside the slice buffers
-        picture.blocks.push_back(names.block(static_cast<std::size_t>(p)));
+        picture.blocks.push_back(names.block(p));
         if (part.role == Role::packed && !used.empty())
             picture.blocks.back().in_use = used[static_cast<std::size_t>(part.owner)].packed;
     }

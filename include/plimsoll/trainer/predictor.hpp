@@ -20,11 +20,12 @@ class Predictor {
 
     /// \param weights a safetensors file in PyTorch's names and layouts.
     /// \throws io_error, format_error, data_error if they are not this model's; budget_error.
-    explicit Predictor(const std::string& weights, const Settings& settings = {}) : engine_(settings) {
+    explicit Predictor(const std::string& weights, const Settings& settings = {})
+        : engine_(detail::network_of<Blueprint>, settings) {
         engine_.load(weights);
     }
 
-    [[nodiscard]] PlanReport plan() const { return engine_.report(); }
+    [[nodiscard]] PlanReport plan() const { return engine_.template report<Blueprint>(); }
     [[nodiscard]] Bytes peak() const { return {engine_.plan().total}; }
     /// As saved with the weights; may be empty.
     [[nodiscard]] const std::vector<std::string>& class_names() const { return engine_.class_names(); }
@@ -35,7 +36,7 @@ class Predictor {
     template <class Images>
         requires source<Images> std::vector<float> predict(const Images& images) {
             check_pixels<Images>();
-            return engine_.predict(images);
+            return engine_.predict(SourceRef<Pixel>(images));
         }
     /// Loss and accuracy on a source.
     template <class Source>
@@ -54,7 +55,7 @@ class Predictor {
             "Device, float> for float pixels");
     }
 
-    Engine<Blueprint> engine_;
+    Engine<Pixel, typename Precision::Storage, Device> engine_;
 };
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

@@ -43,7 +43,11 @@ struct HostArithmetic {
 template <class Base>
 struct HostKernel : Base {
     HostKernel(const Site& site, const Host& host) : Base(site, host.team()) {}
+    ~HostKernel() override;
 };
+/// Not inline: once for all layers that share it.
+template <class Base>
+HostKernel<Base>::~HostKernel() = default;
 
 } // namespace detail
 
