@@ -4,6 +4,7 @@
 
 #include <plimsoll/device/host/loops.hpp>
 #include <plimsoll/device/host/onednn.hpp>
+#include <plimsoll/device/host/patch_weight_gradient.hpp>
 #include <plimsoll/device/host/product_weight_gradient.hpp>
 #include <plimsoll/device/host/weight_gradient.hpp>
 
@@ -92,16 +93,19 @@ class DirectConvolution : public NodeKernel {
 
     static constexpr Needs needs(const Site& site) {
         const detail::ConvolutionLimits limits{site, sizeof(T)};
-        return {.packed = limits.packed(),
-                .partial = limits.partial(),
-                .scratch = limits.partial() + limits.workspace()};
+        std::int64_t scratch = limits.partial() + limits.workspace();
+        if (detail::PatchWeightGradient<T>::pays(site))
+            scratch = std::max(scratch, detail::PatchWeightGradient<T>::wanted_scratch(site));
+        return {.packed = limits.packed(), .partial = limits.partial(), .scratch = scratch};
     }
     /// What of `needs` is in use on this processor.
     [[nodiscard]] Needs used() const override;
     /// The library's names for its ways ("jit:avx512_core"); empty where plain loops do it.
     [[nodiscard]] std::array<std::string_view, 3> implementations() const {
         return {forward_.implementation(),
-                products_ ? products_->implementation() : weight_gradient_.implementation(),
+                patches_    ? patches_->implementation()
+                : products_ ? products_->implementation()
+                            : weight_gradient_.implementation(),
                 input_gradient_.implementation()};
     }
 
@@ -118,22 +122,27 @@ class DirectConvolution : public NodeKernel {
     void make_primitives(const std::string& where);
     [[nodiscard]] bool has_bias() const { return site_.facts.parameters.size() > 1; }
     /// Bytes from a partial's start to its bias gradient.
-    [[nodiscard]] std::int64_t bias_offset() const { return aligned(gradient_bytes_); }
+    [[nodiscard]] std::int64_t bias_offset() const {
+        return patches_ ? gradient_bytes_ : aligned(gradient_bytes_);
+    }
     [[nodiscard]] std::int64_t partial_bytes() const {
-        return bias_offset() + (has_bias() ? aligned(4 * std::int64_t{site_.output.channels}) : 0);
+        return aligned(bias_offset() +
+                       (has_bias() || patches_ ? 4 * std::int64_t{site_.output.channels} : 0));
     }
     void weight_gradient(const Call& call);
     /// A lane's partial weight gradient as it lies; empty where plain loops make it.
     [[nodiscard]] Desc gradient_format() const {
-        return products_ ? products_->format() : weight_gradient_.format();
+        return patches_ ? patches_->format() : products_ ? products_->format() : weight_gradient_.format();
     }
 
     Site site_;
     Team team_;
     LoopConvolution<T> loops_;
     Primitive forward_, input_gradient_;
+    // One of these.
+    std::optional<detail::PatchWeightGradient<T>> patches_;
+    std::optional<detail::ProductWeightGradient<T>> products_;
     detail::WeightGradient<T> weight_gradient_;
-    std::optional<detail::ProductWeightGradient<T>> products_; ///< instead of it
     Primitive pack_forward_, pack_input_gradient_, unpack_gradient_;
     bool one_copy_ = false;           ///< forward and input gradient read the same packed weights
     std::int64_t forward_bytes_ = 0;  ///< packed weights of forward
@@ -174,9 +183,13 @@ void DirectConvolution<T>::make_primitives(const std::string& where) {
     };
     forward_ = make(dnnl_forward_training, limits.forward_weights(), nullptr);
     if (!forward_) return; // the others are chosen by it
-    if (detail::ProductWeightGradient<T>::pays(site_)) products_.emplace(site_, needs(site_).scratch, where);
+    const std::int64_t most_scratch = needs(site_).scratch;
+    if (detail::PatchWeightGradient<T>::pays(site_)) patches_.emplace(site_, most_scratch, where);
+    if (patches_ && !*patches_) patches_.reset();
+    if (!patches_ && detail::ProductWeightGradient<T>::pays(site_))
+        products_.emplace(site_, most_scratch, where);
     if (products_ && !*products_) products_.reset();
-    if (!products_)
+    if (!patches_ && !products_)
         weight_gradient_ =
             detail::WeightGradient<T>(site_, limits.plain_weights(4), limits.workspace(), where);
     const Desc packed = forward_.query(dnnl_query_weights_md);
@@ -238,8 +251,9 @@ Needs DirectConvolution<T>::used() const {
     used.scratch = std::max(forward_.scratch(), input_gradient_.scratch());
     if (gradient_bytes_ == 0) return used;
     used.partial = partial_bytes();
-    const std::int64_t of_gradient =
-        products_ ? products_->scratch() : partial_bytes() + weight_gradient_.scratch();
+    const std::int64_t of_gradient = patches_    ? patches_->scratch()
+                                     : products_ ? products_->scratch()
+                                                 : partial_bytes() + weight_gradient_.scratch();
     used.scratch = std::max({used.scratch, of_gradient, gradient_bytes_}); // the last to unpack it
     return used;
 }
@@ -282,6 +296,7 @@ void DirectConvolution<T>::backward(const Call& call) {
 /// scratch.
 template <class T>
 void DirectConvolution<T>::weight_gradient(const Call& call) {
+    if (patches_) return patches_->run(call, detail::floats_at(call.partial));
     if (products_)
         return products_->run(call, detail::floats_at(call.partial),
                               has_bias() ? detail::floats_at(call.partial, bias_offset()) : nullptr);

@@ -1,0 +1,214 @@
+#pragma once
+/// \file
+/// The weight gradient of a convolution of few channels.
+
+#include <plimsoll/core/units.hpp>
+#include <plimsoll/device/host/onednn.hpp>
+#include <plimsoll/device/kernel.hpp>
+
+#if PLIMSOLL_WITH_ONEDNN
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace plimsoll::inline PLIMSOLL_ABI::detail {
+
+/// Products of (K K C + 1, pixels) and (pixels, F), the output gradients of some rows. A row of the left
+/// matrix is what one weight meets: rows of the picture, of one channel, from the weight's place in the
+/// window on. The last row is ones, for the bias. The library's convolutions take channels innermost, where a
+/// few of them fill little of a vector. Channels last alone. \tparam T float or bfloat16: of activations. The
+/// gradient is of floats.
+template <class T>
+class PatchWeightGradient {
+  public:
+    /// \param most_scratch bytes of workspace, `gathered_bytes` among them
+    PatchWeightGradient(const Site& site, std::int64_t most_scratch, const std::string& where) : site_(site) {
+        using onednn::Primitive;
+        if (site.input_layout != Layout::channels_last(site.input) ||
+            site.output_layout != Layout::channels_last(site.output))
+            return;
+        const std::int64_t left = most_scratch - gathered_bytes(site);
+        pieces_.reserve(2); // operands point to products
+        for (const std::int64_t rows : {rows_at_once_, all_rows(site) % rows_at_once_}) {
+            if (rows == 0) continue;
+            const onednn::Desc x = onednn::matrix<T>(height(site), rows * site.output.width);
+            const onednn::Desc dy = onednn::matrix<T>(rows * site.output.width, site.output.channels);
+            const onednn::Desc dw = onednn::matrix(height(site), site.output.channels);
+            Piece& piece = pieces_.emplace_back(Primitive::product(x, dy, dw, false, left, where),
+                                                Primitive::product(x, dy, dw, true, left, where));
+            if (!piece.product || !piece.sum) {
+                pieces_.clear();
+                return;
+            }
+            for (int worker = 0; worker < std::max(site.lanes, 1); ++worker)
+                for (const Primitive* made : {&piece.product, &piece.sum})
+                    piece.operands.emplace_back(
+                        *made, std::initializer_list<onednn::Operands::Operand>{
+                                   {DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, dy}, {DNNL_ARG_DST, dw}});
+        }
+    }
+    PatchWeightGradient(PatchWeightGradient&&) = delete; // operands point to their product
+
+    static constexpr bool pays(const Site& site) { return site.input.channels <= most_channels; }
+    /// Workspace to give: for the patches, and what the library takes, which was measured over AVX-512 and
+    /// AMX.
+    static constexpr std::int64_t wanted_scratch(const Site& site) {
+        const std::int64_t pixels = rows_at_once(site) * site.output.width;
+        const std::int64_t sum = 4 * height(site) * site.output.channels;
+        if (sizeof(T) == 4) return gathered_bytes(site) + sum + 4096;
+        const int copies = pixels % depth_of_tiles == 0 ? 1 : 2; // of the output gradients, of the patches
+        return gathered_bytes(site) + sum + 8192 + copies * 128 * round_up(pixels, depth_of_tiles);
+    }
+    [[nodiscard]] explicit operator bool() const { return !pieces_.empty(); }
+    /// The gradient as it lies: (K, K, C, F). The bias's (F) is right behind it.
+    [[nodiscard]] onednn::Desc format() const {
+        const std::int64_t kernel = site_.facts.window.kernel;
+        return onednn::tagged({site_.output.channels, site_.input.channels, kernel, kernel}, dnnl_hwio);
+    }
+    [[nodiscard]] std::int64_t scratch() const {
+        std::int64_t most = 0;
+        for (const Piece& piece : pieces_)
+            most = std::max({most, piece.product.scratch(), piece.sum.scratch()});
+        return gathered_bytes(site_) + most;
+    }
+    [[nodiscard]] std::string_view implementation() const { return pieces_[0].sum.implementation(); }
+
+    /// Makes the gradients of weights and bias, or adds to them.
+    /// \param call its operands have zeros behind the last image \param gradient (K K C + 1, F)
+    void run(const Call& call, float* gradient) {
+        const auto* dy = static_cast<const T*>(call.output_gradient); // (images, H', W', F)
+        const std::int64_t row = std::int64_t{site_.output.width} * site_.output.channels;
+        char* scratch = static_cast<char*>(call.scratch);
+        auto* patches = reinterpret_cast<T*>(scratch);                       // (K K C + 1, pixels)
+        auto* channels = reinterpret_cast<T*>(scratch + patch_bytes(site_)); // (C, wide)
+        const std::int64_t rows_in_all = all_rows(site_);
+        for (std::int64_t first = 0; first < rows_in_all; first += rows_at_once_) {
+            const std::int64_t rows = std::min(rows_at_once_, rows_in_all - first);
+            const bool add = call.accumulate || first > 0;
+            gather(static_cast<const T*>(call.input), first, rows, channels, patches);
+            pieces_[rows == rows_at_once_ ? 0 : 1]
+                .operands[static_cast<std::size_t>(2 * call.worker + (add ? 1 : 0))]
+                .run({patches, dy + first * row, gradient}, scratch + gathered_bytes(site_));
+        }
+    }
+
+  private:
+    static constexpr int most_channels = 4;
+    static constexpr std::int64_t most_patch_bytes = std::int64_t{68} << 10; ///< stay in a core's cache
+    static constexpr int depth_of_tiles = 32; ///< pixels that are multiplied at a time in 16 bits
+
+    struct Piece {
+        Piece(onednn::Primitive made, onednn::Primitive added)
+            : product(std::move(made)), sum(std::move(added)) {}
+        onednn::Primitive product, sum;
+        std::vector<onednn::Operands> operands; ///< of a worker: to make a gradient, and to add to one
+    };
+
+    /// Of the left matrix.
+    static constexpr std::int64_t height(const Site& site) {
+        const std::int64_t kernel = site.facts.window.kernel;
+        return kernel * kernel * site.input.channels + 1;
+    }
+    static constexpr std::int64_t all_rows(const Site& site) {
+        return site.images * std::int64_t{site.output.height};
+    }
+    /// As equal parts of all rows as there can be, of whole tiles where they can be.
+    static constexpr std::int64_t rows_at_once(const Site& site) {
+        const std::int64_t of_row = height(site) * site.output.width * std::int64_t{sizeof(T)};
+        const std::int64_t most = std::max(std::int64_t{1}, most_patch_bytes / of_row);
+        const std::int64_t whole = depth_of_tiles / std::gcd(depth_of_tiles, site.output.width);
+        if (sizeof(T) == 2 && whole <= most) return std::min(most / whole * whole, all_rows(site));
+        const std::int64_t pieces = (all_rows(site) + most - 1) / most;
+        return (all_rows(site) + pieces - 1) / pieces;
+    }
+    /// Pixels of a row that windows meet, padding among them.
+    static constexpr std::int64_t wide(const Site& site) {
+        const Window window = site.facts.window;
+        return std::int64_t{site.output.width - 1} * window.stride + window.kernel;
+    }
+    static constexpr std::int64_t patch_bytes(const Site& site) {
+        return aligned(height(site) * rows_at_once(site) * site.output.width * std::int64_t{sizeof(T)});
+    }
+    static constexpr std::int64_t gathered_bytes(const Site& site) {
+        return patch_bytes(site) + aligned(site.input.channels * wide(site) * std::int64_t{sizeof(T)});
+    }
+
+    /// \param x (images, H, W, C) \param first of all pictures' output rows \param channels (C, wide)
+    /// \param patches (K K C + 1, pixels)
+    void gather(const T* x, std::int64_t first, std::int64_t rows, T* channels, T* patches) const {
+        const std::int64_t height = site_.output.height, pixels = rows * site_.output.width;
+        for (std::int64_t done = 0; done < rows;) {
+            const std::int64_t image = (first + done) / height, top = (first + done) % height;
+            const std::int64_t count = std::min(height - top, rows - done);
+            gather_picture(x + image * site_.input.size(), top, count, pixels, channels,
+                           patches + done * site_.output.width);
+            done += count;
+        }
+        std::fill_n(patches + (this->height(site_) - 1) * pixels, pixels, to<T>(1.0f));
+    }
+    /// \param x (H, W, C) \param top and count of output rows \param pixels from a row of `patches` to the
+    /// next
+    void gather_picture(const T* x, std::int64_t top, std::int64_t count, std::int64_t pixels, T* channels,
+                        T* patches) const {
+        const Window window = site_.facts.window;
+        const std::int64_t size = window.kernel, stride = window.stride, width = site_.output.width;
+        for (std::int64_t row = 0; row < (count - 1) * stride + size; ++row) {
+            take_row(x, top * stride - window.padding + row, channels);
+            // The window's rows i that meet it, each for another row of outputs.
+            for (std::int64_t i = row % stride; i < std::min(size, row + 1); i += stride) {
+                const std::int64_t output = (row - i) / stride;
+                if (output >= count) continue;
+                T* out = patches + i * size * site_.input.channels * pixels + output * width;
+                for (std::int64_t j = 0; j < size; ++j)
+                    for (std::int64_t c = 0; c < site_.input.channels; ++c, out += pixels) {
+                        const T* from = channels + c * wide(site_) + j;
+                        if (stride == 1)
+                            std::copy_n(from, width, out);
+                        else
+                            for (std::int64_t at = 0; at < width; ++at) out[at] = from[at * stride];
+                    }
+            }
+        }
+    }
+    /// A row of the picture by channels, zeros beyond it. \param x (H, W, C) \param channels (C, wide)
+    void take_row(const T* x, std::int64_t y, T* channels) const {
+        if (y < 0 || y >= site_.input.height) {
+            std::fill_n(channels, site_.input.channels * wide(site_), T{});
+            return;
+        }
+        const T* pixels = x + y * site_.input.width * site_.input.channels;
+        switch (site_.input.channels) {
+        case 1:
+            return take_pixels<1>(pixels, channels);
+        case 2:
+            return take_pixels<2>(pixels, channels);
+        case 3:
+            return take_pixels<3>(pixels, channels);
+        default:
+            return take_pixels<most_channels>(pixels, channels);
+        }
+    }
+    template <int Channels>
+    void take_pixels(const T* __restrict pixels, T* __restrict channels) const {
+        const std::int64_t padding = site_.facts.window.padding, all = wide(site_);
+        const std::int64_t count = std::min<std::int64_t>(site_.input.width, all - padding);
+        for (int c = 0; c < Channels; ++c, channels += all) {
+            std::fill_n(channels, padding, T{});
+            for (std::int64_t at = 0; at < count; ++at) channels[padding + at] = pixels[at * Channels + c];
+            std::fill_n(channels + padding + count, all - padding - count, T{});
+        }
+    }
+
+    Site site_;
+    std::int64_t rows_at_once_ = rows_at_once(site_);
+    std::vector<Piece> pieces_; ///< of rows_at_once_, and of what is left at the end
+};
+
+} // namespace plimsoll::inline PLIMSOLL_ABI::detail
+
+#endif
