@@ -7,10 +7,12 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -513,6 +515,27 @@ TEST_CASE("cuda kernels: first convolutions") {
     check<Conv2d<32, 2, 2>>(devices, {34, 68, 4}, ways);
     check<Conv2d<64, 3, 1, 1, no_bias>>(devices, {17, 33, 6}, ways);
     check<Conv2d<12, 3>>(devices, {18, 34, 7}, ways);
+}
+
+TEST_CASE("cuda kernels: a GPU's own NaN, all ones, stays one where floats are rounded to TF32") {
+    Devices devices;
+    const Site site = site_of<Conv2d<8, 3>>({6, 7, 3});
+    const Maker<Cuda> convolution = maker<Conv2d<8, 3>, TF32, Cuda>;
+    const Way one{1, 1, 1, true, false};
+    const auto count_of = [](std::span<const float> values) {
+        return std::count_if(values.begin(), values.end(), [](float value) { return std::isnan(value); });
+    };
+    Data data(convolution, site, one.batch);
+    Data broken = data;
+    broken.output_gradient[0] = std::bit_cast<float>(0x7fffffffu);
+    const Result of_gradient = run(devices.cuda, convolution, site, one, broken);
+    CHECK(count_of(of_gradient.output) == 0);
+    REQUIRE(of_gradient.gradients.size() == 2); // (F, C, K, K) and (F): of the first filter
+    CHECK(count_of(std::span(of_gradient.gradients[0]).first(27)) == 27);
+    CHECK(count_of(of_gradient.gradients[0]) == 27);
+    CHECK(count_of(of_gradient.gradients[1]) == 1);
+    data.input[0] = std::bit_cast<float>(0x7fffffffu);
+    CHECK(count_of(run(devices.cuda, convolution, site, one, data).output) == 8);
 }
 
 TEST_CASE("cuda kernels: windows of 3 x 3 at every pixel") {

@@ -33,13 +33,18 @@ inline constexpr cudnnDataType_t cudnn_type = std::same_as<T, half>       ? CUDN
                                               : std::same_as<T, bfloat16> ? CUDNN_DATA_BFLOAT16
                                                                           : CUDNN_DATA_FLOAT;
 
-/// \throws device_error if the GPU has no arithmetic for what is stored.
+/// \throws device_error if the GPU, or the code for it, has no arithmetic for what is stored.
 template <class T>
 void require_arithmetic(const Cuda& device) {
     const cudaDeviceProp& gpu = device.properties();
     if (std::same_as<T, bfloat16> && gpu.major < 8)
         throw device_error(text("BFloat16 needs a GPU of compute capability 8.0 or newer; ", gpu.name,
                                 " has ", gpu.major, ".", gpu.minor, ": use Half"));
+    if (std::same_as<T, bfloat16> && device.compiled_for() < 80)
+        throw device_error(
+            text("BFloat16 needs code for compute capability 8.0 or newer, this program's is for ",
+                 device.compiled_for() / 10, ".", device.compiled_for() % 10,
+                 ": build it with CMAKE_CUDA_ARCHITECTURES=", gpu.major, gpu.minor));
 }
 
 } // namespace detail

@@ -79,6 +79,14 @@ struct Update {
     }
 };
 
+/// Libraries' kernels for Hopper take workspaces that begin on a multiple of 256, as parts of an arena need
+/// not: with the slack beside its bytes, one can.
+inline constexpr std::int64_t workspace_alignment = 256, workspace_slack = workspace_alignment - alignment;
+inline std::byte* well_aligned(void* workspace) {
+    const auto address = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(workspace));
+    return static_cast<std::byte*>(workspace) + (round_up(address, workspace_alignment) - address);
+}
+
 } // namespace detail
 
 /// Trains on an NVIDIA GPU, with cuDNN and cuBLASLt. A job makes one device allocation; passes are recorded
@@ -128,6 +136,9 @@ class Cuda {
 
     [[nodiscard]] int ordinal() const { return ordinal_; }
     [[nodiscard]] const cudaDeviceProp& properties() const { return properties_; }
+    /// The compute capability that the program's code was compiled for, 75 for 7.5. It may be older than the
+    /// GPU's, whose driver then translates it.
+    [[nodiscard]] int compiled_for() const { return compiled_for_; }
     [[nodiscard]] cudaStream_t stream() const { return stream_.get(); }
     [[nodiscard]] cudnnHandle_t cudnn() const { return cudnn_.get(); }
     [[nodiscard]] cublasLtHandle_t cublas() const { return cublas_.get(); }
@@ -338,7 +349,7 @@ class Cuda {
     static std::string version(int number) { return text(number / 1000, ".", number % 1000 / 10); }
 
     /// \throws device_error if this program was built for other GPUs.
-    void check_code() const {
+    void check_code() {
         cudaFuncAttributes attributes{};
         const cudaError_t status =
             cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(detail::probe_code<>));
@@ -350,11 +361,13 @@ class Cuda {
                                     properties_.minor));
         }
         detail::check(status, "cudaFuncGetAttributes");
+        compiled_for_ = attributes.ptxVersion;
     }
 
     int ordinal_;
     detail::Footprint footprint_;
     cudaDeviceProp properties_{};
+    int compiled_for_ = 0;
     detail::CudaStream stream_;
     detail::CudnnHandle cudnn_;
     detail::CublasLtHandle cublas_;

@@ -84,14 +84,15 @@ class CudnnConvolution : public NodeKernel {
     static constexpr Needs needs(const Site& site) {
         return {.packed = aligned(static_cast<std::int64_t>(sizeof(T)) * weights(site)),
                 .scratch =
-                    gradient_bytes(site) +
+                    gradient_bytes(site) + detail::workspace_slack +
                     std::max(workspace_limit(site), detail::column_sums_bytes(1, site.output.channels))};
     }
     [[nodiscard]] Needs used() const override {
         Needs used = needs(site_);
         const std::int64_t bias = has_bias() ? detail::column_sums_bytes(1, site_.output.channels) : 0;
-        used.scratch = gradient_bytes(site_) + std::max({forward_.workspace(), input_gradient_.workspace(),
-                                                         weight_gradient_.workspace(), bias});
+        used.scratch =
+            gradient_bytes(site_) + detail::workspace_slack +
+            std::max({forward_.workspace(), input_gradient_.workspace(), weight_gradient_.workspace(), bias});
         return used;
     }
     [[nodiscard]] std::string choice() const override {
@@ -150,7 +151,7 @@ class CudnnConvolution : public NodeKernel {
                aligned(copies ? pictures : std::min(pictures, std::int64_t{16} << 20));
     }
     [[nodiscard]] void* workspace(const Call& call) const {
-        return static_cast<std::byte*>(call.scratch) + gradient_bytes(site_);
+        return detail::well_aligned(static_cast<std::byte*>(call.scratch) + gradient_bytes(site_));
     }
     [[nodiscard]] bool has_bias() const { return site_.facts.parameters.size() > 1; }
     [[nodiscard]] int area() const { return site_.facts.window.kernel * site_.facts.window.kernel; }

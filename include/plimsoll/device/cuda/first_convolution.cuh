@@ -99,9 +99,9 @@ class CudaFirstConvolution : public NodeKernel {
   private:
     static constexpr bool multiplies_tensors_ = !std::same_as<T, float> || TensorFloat;
 
-    /// Older GPUs have none for TF32, which is float32 there.
+    /// Code for older GPUs has none for TF32, which is float32 there.
     [[nodiscard]] bool has_tensor_cores() const {
-        return !std::same_as<T, float> || device_.properties().major >= 8;
+        return !std::same_as<T, float> || device_.compiled_for() >= 80;
     }
     /// Calls f(kernel) with the kernel that sums weight gradients.
     template <class F>

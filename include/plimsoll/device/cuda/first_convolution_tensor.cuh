@@ -11,14 +11,16 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 
 namespace detail::first_convolution {
 
-/// Factors of products: 16-bit numbers as they are, floats rounded to TF32.
+/// Factors of products: 16-bit numbers as they are, floats rounded to TF32. Of infinity and NaN the units
+/// leave bits out themselves; rounded, a GPU's own NaN, which is all ones, would be 0.
 template <class T>
 __device__ T factor(T value) {
     return value;
 }
 template <>
 __device__ inline float factor<float>(float value) {
-    return bits_as<float>((bits_as<std::uint32_t>(value) + 0x1000u) & ~0x1fffu);
+    const std::uint32_t bits = bits_as<std::uint32_t>(value);
+    return (bits & 0x7f800000u) == 0x7f800000u ? value : bits_as<float>((bits + 0x1000u) & ~0x1fffu);
 }
 /// Numbers beside each other along the depth, in a word of a WarpProduct; of floats the first alone.
 template <class T>

@@ -92,7 +92,7 @@ __device__ void load_patch(const Geometry& g, const T* x, const Tile& tile, T* p
             const bool inside = first + k * threads < all && row >= 0 && row < g.input.height &&
                                 element >= 0 && element < row_elements;
             places[k] = static_cast<int>(at.quotient) * stride + at.remainder;
-            values[k] = inside ? picture[row * row_elements + element] : T{};
+            values[k] = inside ? picture[std::int64_t{row} * row_elements + element] : T{};
         }
 #pragma unroll
         for (int k = 0; k < at_once; ++k)

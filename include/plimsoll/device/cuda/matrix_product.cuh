@@ -56,12 +56,13 @@ class MatrixProduct {
         const float one = 1, before = add ? 1.0f : 0.0f;
         if (bias != nullptr) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
         check(cublasLtMatmul(device.cublas(), product_.get(), &one, a, a_.get(), b, b_.get(), &before, d,
-                             d_.get(), d, d_.get(), &algorithm_, well_aligned(workspace), workspace_,
+                             d_.get(), d, d_.get(), &algorithm_,
+                             workspace_ == 0 ? nullptr : well_aligned(workspace), workspace_,
                              device.stream()),
               "cublasLtMatmul");
     }
     [[nodiscard]] std::int64_t workspace() const {
-        return workspace_ == 0 ? 0 : static_cast<std::int64_t>(workspace_) + workspace_slack_;
+        return workspace_ == 0 ? 0 : static_cast<std::int64_t>(workspace_) + workspace_slack;
     }
 
   private:
@@ -86,14 +87,6 @@ class MatrixProduct {
         describe(CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, batch);
         describe(CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, std::int64_t{rows} * columns);
     }
-    /// Kernels for Hopper take workspaces that begin on a multiple of 256, as parts of an arena need not.
-    static constexpr std::int64_t workspace_alignment_ = 256;
-    static constexpr std::int64_t workspace_slack_ = workspace_alignment_ - alignment;
-    void* well_aligned(void* workspace) const {
-        if (workspace_ == 0) return nullptr;
-        const auto address = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(workspace));
-        return static_cast<std::byte*>(workspace) + (round_up(address, workspace_alignment_) - address);
-    }
     void choose(const Cuda& device, const Wanted& wanted, std::string_view where) {
         Preference preference;
         check(cublasLtMatmulPreferenceCreate(preference.out()), "cublasLtMatmulPreferenceCreate");
@@ -102,7 +95,7 @@ class MatrixProduct {
                   "cublasLtMatmulPreferenceSetAttribute");
         };
         prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-               static_cast<std::size_t>(std::max<std::int64_t>(0, wanted.workspace - workspace_slack_)));
+               static_cast<std::size_t>(std::max<std::int64_t>(0, wanted.workspace - workspace_slack)));
         // In place, partial sums meet in the order they come.
         prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
                std::uint32_t{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE});

@@ -29,9 +29,9 @@ struct WarpProduct {
 
 // The instruction whose operands have the shape and types `kind`.
 #define PLIMSOLL_MULTIPLY_ADD(kind)                                                                          \
-    asm("mma.sync.aligned." kind " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                    \
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                                     \
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
+    asm volatile("mma.sync.aligned." kind " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"           \
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                            \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
 
 /// Of floats the last 13 bits must be 0. GPUs without bfloat16 and TF32 never come here with them.
 template <class T>
@@ -48,10 +48,10 @@ __device__ void WarpProduct<T>::multiply_add([[maybe_unused]] float (&d)[4],
 #else
     if constexpr (std::same_as<T, half>) {
         for (int part = 0; part < 2; ++part)
-            asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
-                "{%0,%1,%2,%3};"
-                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                : "r"(a[2 * part]), "r"(a[2 * part + 1]), "r"(b[part]));
+            asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
+                         "{%0,%1,%2,%3};"
+                         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                         : "r"(a[2 * part]), "r"(a[2 * part + 1]), "r"(b[part]));
     } else {
         __trap();
     }

@@ -78,7 +78,7 @@ struct FromPictures {
                     const int row = top + k, column = left + j;
                     const bool inside = row >= 0 && row < shape.height && column >= 0 && column < shape.width;
                     p[k] = inside ? *reinterpret_cast<const Channels*>(
-                                        picture + (row * shape.width + column) * shape.channels)
+                                        picture + (std::int64_t{row} * shape.width + column) * shape.channels)
                                   : Channels{};
                 }
 #pragma unroll
