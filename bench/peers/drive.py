@@ -99,6 +99,8 @@ class Parts:
             f"more than {100 * LOSS_BOUND:g} %:"
         )
         heads = ["network", "peer", "our loss", "first step differs by", "at most"]
+        known = {tuple(row[:2]) for row in rows}  # what a run of some parts did not ask stays as it was told
+        rows += [row for row in self.report.rows("agreement")[1:] if tuple(row[:2]) not in known]
         if rows:
             self.report.write("agreement", [told, ""] + table(heads, rows, 2))
 

@@ -49,6 +49,13 @@ class Report:
         self.path.write_text(text)
         say(f"{self.path}: {name}")
 
+    def rows(self, name):
+        """The cells of the table in a part as it stands, its head first."""
+        text = self.path.read_text() if self.path.exists() else ""
+        part = re.search(f"<!-- benchmark:{re.escape(name)} -->(.*?)<!-- /benchmark", text, re.DOTALL)
+        lines = [line for line in (part[1] if part else "").splitlines() if line.startswith("| ")]
+        return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "---" not in line]
+
     def turns(self):
         """How it was measured: a sentence."""
         how = f"Medians of {self.flags.rounds} turns, one program at a time, {self.flags.threads} threads each."
