@@ -28,6 +28,9 @@ struct Flags {
 
 template <class Precision, class Device>
 int run(const Flags& flags) {
+    if (!path_exists(flags.data))
+        throw io_error(text("there is no folder \"", flags.data,
+                            "\"; Debian's package dataset-fashion-mnist brings the pictures"));
     InMemory<u8> train{flags.data + "/train"}, test{flags.data + "/t10k"};
     train.set_class_names({"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt",
                            "Sneaker", "Bag", "Ankle boot"});
@@ -70,10 +73,6 @@ int main(int argc, char** argv) try {
                : flags.precision == "bfloat16" ? run<BFloat16, Device>(flags)
                                                : run<Float, Device>(flags);
     });
-} catch (const plimsoll::io_error& problem) {
-    std::fprintf(stderr, "fashion_mnist: %s\nDebian's package dataset-fashion-mnist brings the pictures.\n",
-                 problem.what());
-    return 1;
 } catch (const plimsoll::error& problem) {
     std::fprintf(stderr, "fashion_mnist: %s\n", problem.what());
     return 1;

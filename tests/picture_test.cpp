@@ -876,6 +876,12 @@ TEST_CASE("a PictureDecoder brings any picture to its shape, and then allocates 
                        "\"record 7\", offset 0"));
         decoder.decode(bytes_of(files[0]), "it", made); // still at work
     }
+    const TemporaryFolder folder;
+    write_file(folder / "waves.png", files[1]);
+    std::vector<u8> expected(8 * 8 * 3);
+    PictureDecoder({8, 8, 3}).decode(bytes_of(files[1]), "it", expected);
+    CHECK(read_picture(folder / "waves.png", {8, 8, 3}) == expected);
+    CHECK(contains(message_of<io_error>([&] { read_picture(folder / "none.png", {8, 8, 3}); }), "none.png"));
     PictureDecoder small({8, 8, 3}, Resampling::antialiased, {.pixels = 100});
     std::vector<u8> made(8 * 8 * 3);
     CHECK(contains(message_of<data_error>([&] { small.decode(bytes_of(files[0]), "it", made); }),

@@ -6,6 +6,7 @@
 #include <plimsoll/core/error.hpp>
 #include <plimsoll/core/shape.hpp>
 #include <plimsoll/core/storage.hpp>
+#include <plimsoll/format/file.hpp>
 #include <plimsoll/format/jpeg.hpp>
 #include <plimsoll/format/pixels.hpp>
 #include <plimsoll/format/png.hpp>
@@ -15,7 +16,9 @@
 #include <cstring>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
@@ -72,5 +75,15 @@ class PictureDecoder {
     Resizer resizer_;
     PictureLimits limits_;
 };
+
+/// A picture file as a model takes it: `predictor.predict(read_picture("photo.jpg", Net::input))`.
+/// \returns (H, W, C) of `output` \throws io_error; what decode_picture throws, naming the path
+inline std::vector<u8> read_picture(const std::string& path, Shape output,
+                                    Resampling how = Resampling::bilinear, PictureLimits limits = {}) {
+    const std::string file = read_all(path);
+    std::vector<u8> pixels(static_cast<std::size_t>(output.size()));
+    PictureDecoder(output, how, limits).decode(std::as_bytes(std::span(file)), path, pixels);
+    return pixels;
+}
 
 } // namespace plimsoll::inline PLIMSOLL_ABI
