@@ -450,6 +450,7 @@ TEST_CASE("convolution, channels last") {
     convolution<Conv2d<4, 2>>({2, 2, 3});
     convolution<Conv2d<6, 3, 1, 1, no_bias>>({9, 7, 4});
     convolution<Conv2d<5, 5, 3, 2>>({11, 17, 2});
+    convolution<Conv2d<70, 3>>({7, 10, 3});
     convolution<Conv2d<4, 3>>(
         {38, 151, 3}); // patches of several rows at a time, and pictures' ends among them
     convolution<Conv2d<64, 3, 1, 1>>({6, 5, 48});

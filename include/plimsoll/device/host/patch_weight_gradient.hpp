@@ -9,6 +9,8 @@
 #if PLIMSOLL_WITH_ONEDNN
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
 #include <numeric>
 #include <string>
 #include <string_view>
@@ -28,41 +30,31 @@ class PatchWeightGradient {
   public:
     /// \param most_scratch bytes of workspace, `gathered_bytes` among them
     PatchWeightGradient(const Site& site, std::int64_t most_scratch, const std::string& where) : site_(site) {
-        using onednn::Primitive;
         if (site.input_layout != Layout::channels_last(site.input) ||
             site.output_layout != Layout::channels_last(site.output))
             return;
-        const std::int64_t left = most_scratch - gathered_bytes(site);
         pieces_.reserve(2); // operands point to products
         for (const std::int64_t rows : {rows_at_once_, all_rows(site) % rows_at_once_}) {
             if (rows == 0) continue;
-            const onednn::Desc x = onednn::matrix<T>(height(site), rows * site.output.width);
-            const onednn::Desc dy = onednn::matrix<T>(rows * site.output.width, site.output.channels);
-            const onednn::Desc dw = onednn::matrix(height(site), site.output.channels);
-            Piece& piece = pieces_.emplace_back(Primitive::product(x, dy, dw, false, left, where),
-                                                Primitive::product(x, dy, dw, true, left, where));
-            if (!piece.product || !piece.sum) {
-                pieces_.clear();
-                return;
-            }
-            for (int worker = 0; worker < std::max(site.lanes, 1); ++worker)
-                for (const Primitive* made : {&piece.product, &piece.sum})
-                    piece.operands.emplace_back(
-                        *made, std::initializer_list<onednn::Operands::Operand>{
-                                   {DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, dy}, {DNNL_ARG_DST, dw}});
+            const std::int64_t pixels = rows * site.output.width;
+            Piece& piece = pieces_.emplace_back(pixels);
+            if (make(piece, packed(pixels, site.output.channels), true, most_scratch, where)) continue;
+            if (make(piece, onednn::matrix<T>(pixels, site.output.channels), false, most_scratch, where))
+                continue;
+            pieces_.clear();
+            return;
         }
     }
     PatchWeightGradient(PatchWeightGradient&&) = delete; // operands point to their product
 
     static constexpr bool pays(const Site& site) { return site.input.channels <= most_channels; }
-    /// Workspace to give: for the patches, and what the library takes, which was measured over AVX-512 and
-    /// AMX.
+    /// Workspace to give: ours, and what the library takes, which was measured over AVX-512 and AMX.
     static constexpr std::int64_t wanted_scratch(const Site& site) {
-        const std::int64_t pixels = rows_at_once(site) * site.output.width;
-        const std::int64_t sum = 4 * height(site) * site.output.channels;
-        if (sizeof(T) == 4) return gathered_bytes(site) + sum + 4096;
-        const int copies = pixels % depth_of_tiles == 0 ? 1 : 2; // of the output gradients, of the patches
-        return gathered_bytes(site) + sum + 8192 + copies * 128 * round_up(pixels, depth_of_tiles);
+        const std::int64_t pixels = rows_at_once(site) * site.output.width, filters = site.output.channels;
+        const std::int64_t packed =
+            2 * round_up(pixels, depth_of_tiles) * round_up(filters, block_of(filters));
+        return gathered_bytes(site) + (sizeof(T) == 4 ? 4096 : aligned(packed) + 32768) +
+               4 * height(site) * filters;
     }
     [[nodiscard]] explicit operator bool() const { return !pieces_.empty(); }
     /// The gradient as it lies: (K, K, C, F). The bias's (F) is right behind it.
@@ -73,7 +65,8 @@ class PatchWeightGradient {
     [[nodiscard]] std::int64_t scratch() const {
         std::int64_t most = 0;
         for (const Piece& piece : pieces_)
-            most = std::max({most, piece.product.scratch(), piece.sum.scratch()});
+            most =
+                std::max(most, piece.packed_bytes + std::max(piece.product.scratch(), piece.sum.scratch()));
         return gathered_bytes(site_) + most;
     }
     [[nodiscard]] std::string_view implementation() const { return pieces_[0].sum.implementation(); }
@@ -81,33 +74,108 @@ class PatchWeightGradient {
     /// Makes the gradients of weights and bias, or adds to them.
     /// \param call its operands have zeros behind the last image \param gradient (K K C + 1, F)
     void run(const Call& call, float* gradient) {
-        const auto* dy = static_cast<const T*>(call.output_gradient); // (images, H', W', F)
+        const auto* dy = static_cast<const Word*>(call.output_gradient); // (images, H', W', F)
         const std::int64_t row = std::int64_t{site_.output.width} * site_.output.channels;
         char* scratch = static_cast<char*>(call.scratch);
-        auto* patches = reinterpret_cast<T*>(scratch);                       // (K K C + 1, pixels)
-        auto* channels = reinterpret_cast<T*>(scratch + patch_bytes(site_)); // (C, wide)
+        auto* patches = reinterpret_cast<Word*>(scratch);                       // (K K C + 1, pixels)
+        auto* channels = reinterpret_cast<Word*>(scratch + patch_bytes(site_)); // (C, wide)
         const std::int64_t rows_in_all = all_rows(site_);
         for (std::int64_t first = 0; first < rows_in_all; first += rows_at_once_) {
             const std::int64_t rows = std::min(rows_at_once_, rows_in_all - first);
             const bool add = call.accumulate || first > 0;
-            gather(static_cast<const T*>(call.input), first, rows, channels, patches);
-            pieces_[rows == rows_at_once_ ? 0 : 1]
-                .operands[static_cast<std::size_t>(2 * call.worker + (add ? 1 : 0))]
-                .run({patches, dy + first * row, gradient}, scratch + gathered_bytes(site_));
+            Piece& piece = pieces_[rows == rows_at_once_ ? 0 : 1];
+            gather(static_cast<const Word*>(call.input), first, rows, channels, patches);
+            const Word* right = dy + first * row;
+            char* workspace = scratch + gathered_bytes(site_);
+            if (piece.packed_bytes > 0) {
+                pack(right, piece.pixels, reinterpret_cast<std::uint32_t*>(workspace));
+                right = reinterpret_cast<const Word*>(workspace);
+                workspace += piece.packed_bytes;
+            }
+            piece.operands[static_cast<std::size_t>(2 * call.worker + (add ? 1 : 0))].run(
+                {patches, right, gradient}, workspace);
         }
     }
 
   private:
     static constexpr int most_channels = 4;
     static constexpr std::int64_t most_patch_bytes = std::int64_t{68} << 10; ///< stay in a core's cache
+    using Word =
+        std::conditional_t<sizeof(T) == 2, std::uint16_t, T>; ///< what is copied: compilers know its vectors
     static constexpr int depth_of_tiles = 32; ///< pixels that are multiplied at a time in 16 bits
 
     struct Piece {
-        Piece(onednn::Primitive made, onednn::Primitive added)
-            : product(std::move(made)), sum(std::move(added)) {}
+        explicit Piece(std::int64_t count) : pixels(count) {}
+        std::int64_t pixels, packed_bytes = 0; ///< of the output gradients; 0: they are taken as they lie
         onednn::Primitive product, sum;
         std::vector<onednn::Operands> operands; ///< of a worker: to make a gradient, and to add to one
     };
+    /// \param dy output gradients as they lie, or packed \returns whether there is a fast way within the
+    /// limit
+    bool make(Piece& piece, const onednn::Desc& dy, bool packs, std::int64_t most_scratch,
+              const std::string& where) {
+        using onednn::Desc, onednn::Primitive;
+        if (dy.get() == nullptr) return false;
+        const Desc x = onednn::matrix<T>(height(site_), piece.pixels);
+        const Desc dw = onednn::matrix(height(site_), site_.output.channels);
+        piece.packed_bytes = packs ? aligned(onednn::bytes(dy)) : 0;
+        const std::int64_t left = most_scratch - gathered_bytes(site_) - piece.packed_bytes;
+        piece.product = Primitive::product(x, dy, dw, false, left, where);
+        piece.sum = Primitive::product(x, dy, dw, true, left, where);
+        if (!piece.product || !piece.sum) return false;
+        for (int worker = 0; worker < std::max(site_.lanes, 1); ++worker)
+            for (const Primitive* made : {&piece.product, &piece.sum})
+                piece.operands.emplace_back(
+                    *made, std::initializer_list<onednn::Operands::Operand>{
+                               {DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, dy}, {DNNL_ARG_DST, dw}});
+        return true;
+    }
+
+    /// How products of 16 bits take their right operand without copying it: filters in blocks, and of a block
+    /// (pixels / 32, 16, filters, 2), two pixels beside each other, with zeros behind both. Empty for floats.
+    static onednn::Desc packed(std::int64_t pixels, std::int64_t filters) {
+        if constexpr (sizeof(T) == 4) return {};
+        const int block = block_of(filters);
+        return onednn::tagged<T>({pixels, filters}, block == 16   ? dnnl_BA16a16b2a
+                                                    : block == 32 ? dnnl_BA16a32b2a
+                                                                  : dnnl_BA16a64b2a);
+    }
+    static constexpr int block_of(std::int64_t filters) {
+        return filters <= 16 ? 16 : filters <= 32 ? 32 : 64;
+    }
+    /// \param dy (pixels, F) \param pairs as `packed` says
+    void pack([[maybe_unused]] const Word* dy, [[maybe_unused]] std::int64_t pixels,
+              [[maybe_unused]] std::uint32_t* pairs) const {
+        if constexpr (sizeof(T) == 2) {
+            const int block = block_of(site_.output.channels);
+            if (block == 16) return pack_blocks<16>(dy, pixels, pairs);
+            if (block == 32) return pack_blocks<32>(dy, pixels, pairs);
+            pack_blocks<64>(dy, pixels, pairs);
+        }
+    }
+    template <int Block>
+    void pack_blocks(const Word* dy, std::int64_t pixels, std::uint32_t* __restrict pairs) const {
+        const auto pair = [](Word first, Word second) {
+            return first | static_cast<std::uint32_t>(second) << 16;
+        };
+        const std::int64_t filters = site_.output.channels;
+        for (std::int64_t first = 0; first < filters; first += Block) {
+            const auto count = static_cast<int>(std::min<std::int64_t>(Block, filters - first));
+            for (std::int64_t pixel = 0; pixel < round_up(pixels, depth_of_tiles);
+                 pixel += 2, pairs += Block) {
+                const Word* __restrict one = dy + pixel * filters + first;
+                const Word* __restrict next = one + filters;
+                if (count == Block && pixel + 1 < pixels) {
+                    PLIMSOLL_SIMD
+                    for (int f = 0; f < Block; ++f) pairs[f] = pair(one[f], next[f]);
+                    continue;
+                }
+                for (int f = 0; f < Block; ++f)
+                    pairs[f] = pair(f < count && pixel < pixels ? one[f] : Word{},
+                                    f < count && pixel + 1 < pixels ? next[f] : Word{});
+            }
+        }
+    }
 
     /// Of the left matrix.
     static constexpr std::int64_t height(const Site& site) {
@@ -140,7 +208,7 @@ class PatchWeightGradient {
 
     /// \param x (images, H, W, C) \param first of all pictures' output rows \param channels (C, wide)
     /// \param patches (K K C + 1, pixels)
-    void gather(const T* x, std::int64_t first, std::int64_t rows, T* channels, T* patches) const {
+    void gather(const Word* x, std::int64_t first, std::int64_t rows, Word* channels, Word* patches) const {
         const std::int64_t height = site_.output.height, pixels = rows * site_.output.width;
         for (std::int64_t done = 0; done < rows;) {
             const std::int64_t image = (first + done) / height, top = (first + done) % height;
@@ -149,12 +217,12 @@ class PatchWeightGradient {
                            patches + done * site_.output.width);
             done += count;
         }
-        std::fill_n(patches + (this->height(site_) - 1) * pixels, pixels, to<T>(1.0f));
+        std::fill_n(patches + (this->height(site_) - 1) * pixels, pixels, std::bit_cast<Word>(to<T>(1.0f)));
     }
     /// \param x (H, W, C) \param top and count of output rows \param pixels from a row of `patches` to the
     /// next
-    void gather_picture(const T* x, std::int64_t top, std::int64_t count, std::int64_t pixels, T* channels,
-                        T* patches) const {
+    void gather_picture(const Word* x, std::int64_t top, std::int64_t count, std::int64_t pixels,
+                        Word* channels, Word* patches) const {
         const Window window = site_.facts.window;
         const std::int64_t size = window.kernel, stride = window.stride, width = site_.output.width;
         for (std::int64_t row = 0; row < (count - 1) * stride + size; ++row) {
@@ -163,10 +231,10 @@ class PatchWeightGradient {
             for (std::int64_t i = row % stride; i < std::min(size, row + 1); i += stride) {
                 const std::int64_t output = (row - i) / stride;
                 if (output >= count) continue;
-                T* out = patches + i * size * site_.input.channels * pixels + output * width;
+                Word* out = patches + i * size * site_.input.channels * pixels + output * width;
                 for (std::int64_t j = 0; j < size; ++j)
                     for (std::int64_t c = 0; c < site_.input.channels; ++c, out += pixels) {
-                        const T* from = channels + c * wide(site_) + j;
+                        const Word* from = channels + c * wide(site_) + j;
                         if (stride == 1)
                             std::copy_n(from, width, out);
                         else
@@ -176,12 +244,12 @@ class PatchWeightGradient {
         }
     }
     /// A row of the picture by channels, zeros beyond it. \param x (H, W, C) \param channels (C, wide)
-    void take_row(const T* x, std::int64_t y, T* channels) const {
+    void take_row(const Word* x, std::int64_t y, Word* channels) const {
         if (y < 0 || y >= site_.input.height) {
-            std::fill_n(channels, site_.input.channels * wide(site_), T{});
+            std::fill_n(channels, site_.input.channels * wide(site_), Word{});
             return;
         }
-        const T* pixels = x + y * site_.input.width * site_.input.channels;
+        const Word* pixels = x + y * site_.input.width * site_.input.channels;
         switch (site_.input.channels) {
         case 1:
             return take_pixels<1>(pixels, channels);
@@ -194,13 +262,14 @@ class PatchWeightGradient {
         }
     }
     template <int Channels>
-    void take_pixels(const T* __restrict pixels, T* __restrict channels) const {
+    void take_pixels(const Word* __restrict pixels, Word* __restrict channels) const {
         const std::int64_t padding = site_.facts.window.padding, all = wide(site_);
         const std::int64_t count = std::min<std::int64_t>(site_.input.width, all - padding);
         for (int c = 0; c < Channels; ++c, channels += all) {
-            std::fill_n(channels, padding, T{});
+            std::fill_n(channels, padding, Word{});
+            PLIMSOLL_SIMD
             for (std::int64_t at = 0; at < count; ++at) channels[padding + at] = pixels[at * Channels + c];
-            std::fill_n(channels + padding + count, all - padding - count, T{});
+            std::fill_n(channels + padding + count, all - padding - count, Word{});
         }
     }
 
