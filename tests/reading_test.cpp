@@ -347,3 +347,21 @@ TEST_CASE("a part of a source is a source") {
     same.fit({.progress = false}, all.slice("[10:]"));
     for (std::size_t p = 0; p < job.parameters().size(); ++p) CHECK(same.parameter(p) == job.parameter(p));
 }
+
+namespace {
+
+/// Its labels are none of its classes.
+struct Mislabelled : ExampleSource {
+    using ExampleSource::ExampleSource;
+    [[nodiscard]] Label label(std::uint64_t) const { return 7; }
+};
+
+} // namespace
+
+TEST_CASE("a source whose labels are not its classes is named, and writes nowhere") {
+    const Mislabelled source(4);
+    for (const std::string& said :
+         {support::message_of<data_error>([&] { static_cast<void>(class_counts(source)); }),
+          support::message_of<data_error>([&] { static_cast<void>(View(source).stratified(0.5)); })})
+        CHECK(support::contains(said, ": sample 0 has label 7, its classes are 0 to 1"));
+}

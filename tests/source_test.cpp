@@ -546,6 +546,15 @@ TEST_CASE("a folder of training and test pictures is not taken for two classes")
     CHECK(list_pictures(folder / "train").class_names == std::vector<std::string>{"cat", "dog"});
     write_file(folder / "train/steam.jpg", ""); // these are trains, and tests
     CHECK(list_pictures(folder.path()).class_names == std::vector<std::string>{"test", "train"});
+
+    const TemporaryFolder named;
+    for (const char* below : {"Train", "Validation"}) {
+        std::filesystem::create_directories(named / below);
+        write_file(named / below + "/cat.1.jpg", "");
+        write_file(named / below + "/dog.1.jpg", "");
+    }
+    CHECK(
+        contains(message_of<data_error>([&] { list_pictures(named.path()); }), "holds parts of a data set"));
 }
 
 TEST_CASE("a hidden folder in a class holds none of its pictures") {

@@ -99,8 +99,11 @@ class Parts:
             f"more than {100 * LOSS_BOUND:g} %:"
         )
         heads = ["network", "peer", "our loss", "first step differs by", "at most"]
-        known = {tuple(row[:2]) for row in rows}  # what a run of some parts did not ask stays as it was told
-        rows += [row for row in self.report.rows("agreement")[1:] if tuple(row[:2]) not in known]
+        asked = {(NETWORKS[network], program.label) for network in self.bench.agreed for program in self.programs}
+        rows += [  # what this run did not ask stays as it was told
+            row for row in self.report.rows("agreement")[1:]
+            if row[0] in NETWORKS.values() and tuple(row[:2]) not in asked
+        ]
         if rows:
             self.report.write("agreement", [told, ""] + table(heads, rows, 2))
 

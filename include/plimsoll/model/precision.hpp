@@ -7,6 +7,7 @@
 
 #include <concepts>
 #include <string_view>
+#include <type_traits>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
@@ -14,6 +15,7 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 template <class Precision>
 concept precision_has_name = requires {
     { Precision::name } -> std::convertible_to<std::string_view>;
+    typename std::bool_constant<(static_cast<void>(std::string_view(Precision::name)), true)>; // a constant
 };
 template <class Precision>
 concept precision_has_storage = requires {

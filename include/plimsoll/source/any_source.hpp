@@ -60,7 +60,7 @@ class AnySource {
     }
 
   private:
-    using Base = SourceRef<Pixel>;
+    using Base = detail::SourceRef<Pixel>;
     template <class S>
     static std::shared_ptr<const Base> hold(S source) {
         const auto held = std::make_shared<const detail::HeldSource<S>>(std::move(source));

@@ -31,9 +31,13 @@ struct PictureFolder {
 
 namespace detail {
 
+inline std::string lower_case(std::string text) {
+    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return text;
+}
+
 inline bool has_picture_ending(const std::filesystem::path& path) {
-    std::string ending = path.extension().string();
-    for (char& c : ending) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    const std::string ending = lower_case(path.extension().string());
     return ending == ".jpg" || ending == ".jpeg" || ending == ".png";
 }
 
@@ -44,17 +48,18 @@ inline std::string class_in_name(const std::filesystem::path& path) {
     return dot < name.rfind('.') ? name.substr(0, dot) : "";
 }
 
-/// Whether folders hold parts of a data set, as in train/cat and test/cat, and are no classes.
+/// Whether folders hold parts of a data set, as train/cat/1.jpg or train/cat.1.jpg, and are no classes.
 inline bool are_parts(const std::string& folder,
                       const std::map<std::string, std::vector<std::string>>& folders) {
     constexpr std::string_view names[] = {"train",      "training", "val",    "valid",
                                           "validation", "test",     "testing"};
     return std::all_of(folders.begin(), folders.end(), [&](const auto& entry) {
-        const auto lies_directly = [&](const std::string& path) {
-            return std::filesystem::path(path).parent_path() == std::filesystem::path(folder) / entry.first;
+        const auto is_of_class = [&](const std::filesystem::path& path) { // that the folder is
+            return path.parent_path() == std::filesystem::path(folder) / entry.first &&
+                   class_in_name(path).empty();
         };
-        return std::find(std::begin(names), std::end(names), entry.first) != std::end(names) &&
-               std::none_of(entry.second.begin(), entry.second.end(), lies_directly);
+        return std::find(std::begin(names), std::end(names), lower_case(entry.first)) != std::end(names) &&
+               std::none_of(entry.second.begin(), entry.second.end(), is_of_class);
     });
 }
 

@@ -40,7 +40,7 @@ class Prefetch {
     };
 
     /// \param threads 0: `next` reads, in its caller's thread. The source must outlive this.
-    Prefetch(SourceRef<Pixel> source, std::vector<Slot> slots, int threads, Plan plan)
+    Prefetch(detail::SourceRef<Pixel> source, std::vector<Slot> slots, int threads, Plan plan)
         : source_(source), plan_(std::move(plan)), threads_wanted_(threads) {
         for (Slot& slot : slots) {
             fills_.push_back({.slot = slot});
@@ -160,7 +160,7 @@ class Prefetch {
         }
     }
 
-    SourceRef<Pixel> source_;
+    detail::SourceRef<Pixel> source_;
     Plan plan_;
     int threads_wanted_;
     std::vector<Fill> fills_;

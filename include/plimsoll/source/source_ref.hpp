@@ -65,8 +65,6 @@ constexpr SourceFunctions<typename S::Pixel> source_functions() {
 template <class S>
 inline constexpr SourceFunctions<typename S::Pixel> source_functions_of = source_functions<S>();
 
-} // namespace detail
-
 /// A source of some kind, by reference: copies refer to the same one, which must outlive them. Is a Source.
 template <class PixelType>
 class SourceRef {
@@ -76,7 +74,7 @@ class SourceRef {
 
     template <class S>
         requires(!std::same_as<S, SourceRef> && source<S> && std::same_as<typename S::Pixel, Pixel>)
-    SourceRef(const S& source) : source_(&source), is_(&detail::source_functions_of<S>) {} // NOLINT: as S&
+    SourceRef(const S& source) : source_(&source), is_(&source_functions_of<S>) {} // NOLINT: as S&
     template <class S>
         requires(!std::same_as<S, SourceRef> && source<S>)
     SourceRef(const S&&)
@@ -107,7 +105,9 @@ class SourceRef {
 
   private:
     const void* source_;
-    const detail::SourceFunctions<Pixel>* is_;
+    const SourceFunctions<Pixel>* is_;
 };
+
+} // namespace detail
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

@@ -13,12 +13,26 @@
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
-/// Samples of each class, from 0 to classes() - 1.
+namespace detail {
+
+/// A sample's label, from 0 on. \throws data_error for one that is none of the source's classes.
+template <class S>
+std::size_t class_of(const S& source, std::uint64_t sample) {
+    const Label label = source.label(sample);
+    if (label < 0 || label >= source.classes())
+        throw data_error(text("\"", source.name(), "\": sample ", sample, " has label ", label,
+                              ", its classes are 0 to ", source.classes() - 1));
+    return static_cast<std::size_t>(label);
+}
+
+} // namespace detail
+
+/// Samples of each class, from 0 to classes() - 1. \throws data_error for a label beyond.
 template <source_with_labels S>
 std::vector<std::uint64_t> class_counts(const S& source) {
     std::vector<std::uint64_t> counts(static_cast<std::size_t>(source.classes()));
     for (std::uint64_t sample = 0; sample < source.size(); ++sample)
-        ++counts[static_cast<std::size_t>(source.label(sample))];
+        ++counts[detail::class_of(source, sample)];
     return counts;
 }
 
@@ -97,7 +111,7 @@ class View {
             throw argument_error(text("stratified(", share, "): a share is within 0 and 1"));
         std::vector<std::vector<std::uint64_t>> of_class(static_cast<std::size_t>(classes()));
         for (std::uint64_t sample = 0; sample < size(); ++sample) // places in this view
-            of_class[static_cast<std::size_t>(label(sample))].push_back(sample);
+            of_class[detail::class_of(*this, sample)].push_back(sample);
         std::vector<std::uint64_t> chosen;
         for (std::size_t label = 0; label < of_class.size(); ++label) {
             const std::vector<std::uint64_t>& samples = of_class[label];

@@ -154,8 +154,8 @@ class Engine {
 
     /// A source's samples, in the order that `samples` tells, with labels that are this model's.
     /// \param labelled false: labels are not looked at
-    [[nodiscard]] Feed<Pixel, Device> feed(SourceRef<Pixel> source, typename Prefetch<Pixel>::Plan samples,
-                                           bool labelled = true) {
+    [[nodiscard]] Feed<Pixel, Device> feed(detail::SourceRef<Pixel> source,
+                                           typename Prefetch<Pixel>::Plan samples, bool labelled = true) {
         const auto check = [this, source, labelled](std::span<const std::uint64_t> read,
                                                     std::span<Label> labels) {
             if (labelled)
@@ -175,7 +175,7 @@ class Engine {
     }
 
     /// Mean loss and accuracy over a source, without dropout and with running statistics.
-    Metrics evaluate(SourceRef<Pixel> source) {
+    Metrics evaluate(detail::SourceRef<Pixel> source) {
         check_source_fits(source);
         double loss = 0;
         std::uint64_t correct = 0;
@@ -188,7 +188,7 @@ class Engine {
     }
 
     /// (source.size(), outputs) probabilities.
-    std::vector<float> predict(SourceRef<Pixel> source) {
+    std::vector<float> predict(detail::SourceRef<Pixel> source) {
         check_shape(source.name(), source.shape());
         std::vector<float> out;
         for_batches(
@@ -217,7 +217,7 @@ class Engine {
     }
 
     /// \throws data_error if a source's pictures are not the model's or its classes are more.
-    void check_source_fits(SourceRef<Pixel> source) const {
+    void check_source_fits(detail::SourceRef<Pixel> source) const {
         check_shape(source.name(), source.shape());
         if (source.size() == 0) throw data_error(text(source.name(), " holds no samples"));
         if (source.classes() > network_.classes)
@@ -247,7 +247,7 @@ class Engine {
 
     /// Runs forward over all samples in order; `after(count)` follows each batch.
     template <class After>
-    void for_batches(SourceRef<Pixel> source, After after, bool labelled = true) {
+    void for_batches(detail::SourceRef<Pixel> source, After after, bool labelled = true) {
         const auto most = static_cast<std::uint64_t>(plan().shipment.micro_batch);
         const auto samples_of = [&](std::uint64_t fill, std::span<std::uint64_t> samples) {
             const std::uint64_t first = std::min(fill * most, source.size());
@@ -299,7 +299,8 @@ class Engine {
         device_.warmed_up();
     }
     void append_probabilities(std::vector<float>& out, int count) {
-        const std::size_t before = out.size(), more = static_cast<std::size_t>(count * network_.outputs);
+        const std::size_t before = out.size(),
+                          more = static_cast<std::size_t>(count) * static_cast<std::size_t>(network_.outputs);
         out.resize(before + more);
         device_.download(out.data() + before, executor_.part(probabilities_),
                          static_cast<std::int64_t>(more * sizeof(float)));

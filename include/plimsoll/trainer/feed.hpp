@@ -21,7 +21,7 @@ class Feed {
     using Check = std::function<void(std::span<const std::uint64_t> samples, std::span<Label> labels)>;
 
     /// The source and the ring must outlive this.
-    Feed(SourceRef<Pixel> source, BatchRing<Device>& ring, typename Prefetch<Pixel>::Plan samples,
+    Feed(detail::SourceRef<Pixel> source, BatchRing<Device>& ring, typename Prefetch<Pixel>::Plan samples,
          Check check)
         : ring_(ring),
           check_(std::move(check)),
@@ -47,7 +47,7 @@ class Feed {
     [[nodiscard]] double waited_seconds() const { return reading_.waited_seconds(); }
 
   private:
-    static std::vector<typename Prefetch<Pixel>::Slot> slots_of(SourceRef<Pixel> source,
+    static std::vector<typename Prefetch<Pixel>::Slot> slots_of(detail::SourceRef<Pixel> source,
                                                                 const BatchRing<Device>& ring) {
         std::vector<typename Prefetch<Pixel>::Slot> slots;
         for (int number = 0; number < ring.size(); ++number) {

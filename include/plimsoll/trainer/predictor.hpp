@@ -36,7 +36,7 @@ class Predictor {
     template <class Images>
         requires source<Images> std::vector<float> predict(const Images& images) {
             check_pixels<Images>();
-            return engine_.predict(SourceRef<Pixel>(images));
+            return engine_.predict(detail::SourceRef<Pixel>(images));
         }
     /// Loss and accuracy on a source.
     template <class Source>

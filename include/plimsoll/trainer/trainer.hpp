@@ -67,7 +67,7 @@ class Trainer {
     template <class Validation>
     History fit(const FitOptions& options, const Validation& validation) {
         check_pixels<Validation>();
-        const SourceRef<Pixel> held_out(validation);
+        const detail::SourceRef<Pixel> held_out(validation);
         return loop_.fit(train_, options, &held_out);
     }
 
@@ -81,7 +81,7 @@ class Trainer {
     template <class Other>
         requires source<Other> std::vector<float> predict(const Other& images) {
             check_pixels<Other>();
-            return loop_.engine().predict(SourceRef<Pixel>(images));
+            return loop_.engine().predict(detail::SourceRef<Pixel>(images));
         }
     /// (N, outputs) probabilities for images (N, H, W, C).
     std::vector<float> predict(std::span<const Pixel> images) { return loop_.engine().predict(images); }

@@ -47,7 +47,9 @@ class PatchWeightGradient {
     }
     PatchWeightGradient(PatchWeightGradient&&) = delete; // operands point to their product
 
-    static constexpr bool pays(const Site& site) { return site.input.channels <= most_channels; }
+    static constexpr bool pays(const Site& site) {
+        return site.input.channels <= most_channels && bytes_of_row(site) <= 4 * most_patch_bytes;
+    }
     /// Workspace to give: ours, and what the library takes, which was measured over AVX-512 and AMX.
     static constexpr std::int64_t wanted_scratch(const Site& site) {
         const std::int64_t pixels = rows_at_once(site) * site.output.width, filters = site.output.channels;
@@ -182,13 +184,16 @@ class PatchWeightGradient {
         const std::int64_t kernel = site.facts.window.kernel;
         return kernel * kernel * site.input.channels + 1;
     }
+    /// Of patches, for a row of outputs.
+    static constexpr std::int64_t bytes_of_row(const Site& site) {
+        return height(site) * site.output.width * std::int64_t{sizeof(T)};
+    }
     static constexpr std::int64_t all_rows(const Site& site) {
         return site.images * std::int64_t{site.output.height};
     }
     /// As equal parts of all rows as there can be, of whole tiles where they can be.
     static constexpr std::int64_t rows_at_once(const Site& site) {
-        const std::int64_t of_row = height(site) * site.output.width * std::int64_t{sizeof(T)};
-        const std::int64_t most = std::max(std::int64_t{1}, most_patch_bytes / of_row);
+        const std::int64_t most = std::max(std::int64_t{1}, most_patch_bytes / bytes_of_row(site));
         const std::int64_t whole = depth_of_tiles / std::gcd(depth_of_tiles, site.output.width);
         if (sizeof(T) == 2 && whole <= most) return std::min(most / whole * whole, all_rows(site));
         const std::int64_t pieces = (all_rows(site) + most - 1) / most;
@@ -200,7 +205,7 @@ class PatchWeightGradient {
         return std::int64_t{site.output.width - 1} * window.stride + window.kernel;
     }
     static constexpr std::int64_t patch_bytes(const Site& site) {
-        return aligned(height(site) * rows_at_once(site) * site.output.width * std::int64_t{sizeof(T)});
+        return aligned(rows_at_once(site) * bytes_of_row(site));
     }
     static constexpr std::int64_t gathered_bytes(const Site& site) {
         return patch_bytes(site) + aligned(site.input.channels * wide(site) * std::int64_t{sizeof(T)});
@@ -263,7 +268,8 @@ class PatchWeightGradient {
     }
     template <int Channels>
     void take_pixels(const Word* __restrict pixels, Word* __restrict channels) const {
-        const std::int64_t padding = site_.facts.window.padding, all = wide(site_);
+        const std::int64_t all = wide(site_),
+                           padding = std::min<std::int64_t>(site_.facts.window.padding, all);
         const std::int64_t count = std::min<std::int64_t>(site_.input.width, all - padding);
         for (int c = 0; c < Channels; ++c, channels += all) {
             std::fill_n(channels, padding, Word{});
