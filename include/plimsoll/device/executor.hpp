@@ -224,7 +224,8 @@ class Executor {
                         static_cast<const Storage*>(call.second_staging), count);
     }
 
-    /// Resolves a step's parts to addresses, for the slice that begins at `image` of the micro-batch.
+    /// Resolves a step's parts to addresses, for the slice that begins at `image` of the micro-batch. Not
+    /// inlined: it is called in several places, and costs a call a step.
     [[gnu::noinline]] Call bind(const Step& step, const Stage& stage, const MicroBatch& batch, int image,
                                 int lane, int worker) const {
         const auto address = [&](std::int32_t index) -> std::byte* {
