@@ -3,20 +3,19 @@
 /// The weight gradient of a convolution of few channels.
 
 #include <plimsoll/core/units.hpp>
-#include <plimsoll/device/host/onednn.hpp>
-#include <plimsoll/device/kernel.hpp>
+#include <plimsoll/device/host/gradient_product.hpp>
 
 #if PLIMSOLL_WITH_ONEDNN
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
-#include <utility>
-#include <vector>
 
 namespace plimsoll::inline PLIMSOLL_ABI::detail {
 
@@ -33,19 +32,15 @@ class PatchWeightGradient {
         if (site.input_layout != Layout::channels_last(site.input) ||
             site.output_layout != Layout::channels_last(site.output))
             return;
-        pieces_.reserve(2); // operands point to products
-        for (const std::int64_t rows : {rows_at_once_, all_rows(site) % rows_at_once_}) {
-            if (rows == 0) continue;
-            const std::int64_t pixels = rows * site.output.width;
-            Piece& piece = pieces_.emplace_back(pixels);
-            if (make(piece, packed(pixels, site.output.channels), true, most_scratch, where)) continue;
-            if (make(piece, onednn::matrix<T>(pixels, site.output.channels), false, most_scratch, where))
-                continue;
-            pieces_.clear();
-            return;
-        }
+        pieces_[0].pixels = rows_at_once_ * site.output.width;
+        pieces_[1].pixels = all_rows(site) % rows_at_once_ * site.output.width;
+        is_made_ = std::all_of(pieces_.begin(), pieces_.end(), [&](Piece& piece) {
+            return piece.pixels == 0 ||
+                   make(piece, packed(piece.pixels, site.output.channels), true, most_scratch, where) ||
+                   make(piece, onednn::matrix<T>(piece.pixels, site.output.channels), false, most_scratch,
+                        where);
+        });
     }
-    PatchWeightGradient(PatchWeightGradient&&) = delete; // operands point to their product
 
     static constexpr bool pays(const Site& site) {
         return site.input.channels <= most_channels && bytes_of_row(site) <= 4 * most_patch_bytes;
@@ -58,20 +53,16 @@ class PatchWeightGradient {
         return gathered_bytes(site) + (sizeof(T) == 4 ? 4096 : aligned(packed) + 32768) +
                4 * height(site) * filters;
     }
-    [[nodiscard]] explicit operator bool() const { return !pieces_.empty(); }
-    /// The gradient as it lies: (K, K, C, F). The bias's (F) is right behind it.
-    [[nodiscard]] onednn::Desc format() const {
-        const std::int64_t kernel = site_.facts.window.kernel;
-        return onednn::tagged({site_.output.channels, site_.input.channels, kernel, kernel}, dnnl_hwio);
-    }
+    [[nodiscard]] explicit operator bool() const { return is_made_; }
+    /// The bias's gradient (F) is right behind it.
+    [[nodiscard]] onednn::Desc format() const { return by_taps(site_); }
     [[nodiscard]] std::int64_t scratch() const {
         std::int64_t most = 0;
         for (const Piece& piece : pieces_)
-            most =
-                std::max(most, piece.packed_bytes + std::max(piece.product.scratch(), piece.sum.scratch()));
+            if (piece.product) most = std::max(most, piece.packed_bytes + piece.product->scratch());
         return gathered_bytes(site_) + most;
     }
-    [[nodiscard]] std::string_view implementation() const { return pieces_[0].sum.implementation(); }
+    [[nodiscard]] std::string_view implementation() const { return pieces_[0].product->implementation(); }
 
     /// Makes the gradients of weights and bias, or adds to them.
     /// \param call its operands have zeros behind the last image \param gradient (K K C + 1, F)
@@ -94,8 +85,7 @@ class PatchWeightGradient {
                 right = reinterpret_cast<const Word*>(workspace);
                 workspace += piece.packed_bytes;
             }
-            piece.operands[static_cast<std::size_t>(2 * call.worker + (add ? 1 : 0))].run(
-                {patches, right, gradient}, workspace);
+            piece.product->run(call.worker, add, patches, right, gradient, workspace);
         }
     }
 
@@ -107,30 +97,20 @@ class PatchWeightGradient {
     static constexpr int depth_of_tiles = 32; ///< pixels that are multiplied at a time in 16 bits
 
     struct Piece {
-        explicit Piece(std::int64_t count) : pixels(count) {}
-        std::int64_t pixels, packed_bytes = 0; ///< of the output gradients; 0: they are taken as they lie
-        onednn::Primitive product, sum;
-        std::vector<onednn::Operands> operands; ///< of a worker: to make a gradient, and to add to one
+        std::int64_t pixels = 0;       ///< 0: there is no such piece
+        std::int64_t packed_bytes = 0; ///< of the output gradients; 0: they are taken as they lie
+        std::optional<GradientProduct> product;
     };
     /// \param dy output gradients as they lie, or packed \returns whether there is a fast way within the
     /// limit
     bool make(Piece& piece, const onednn::Desc& dy, bool packs, std::int64_t most_scratch,
               const std::string& where) {
-        using onednn::Desc, onednn::Primitive;
         if (dy.get() == nullptr) return false;
-        const Desc x = onednn::matrix<T>(height(site_), piece.pixels);
-        const Desc dw = onednn::matrix(height(site_), site_.output.channels);
         piece.packed_bytes = packs ? aligned(onednn::bytes(dy)) : 0;
         const std::int64_t left = most_scratch - gathered_bytes(site_) - piece.packed_bytes;
-        piece.product = Primitive::product(x, dy, dw, false, left, where);
-        piece.sum = Primitive::product(x, dy, dw, true, left, where);
-        if (!piece.product || !piece.sum) return false;
-        for (int worker = 0; worker < std::max(site_.lanes, 1); ++worker)
-            for (const Primitive* made : {&piece.product, &piece.sum})
-                piece.operands.emplace_back(
-                    *made, std::initializer_list<onednn::Operands::Operand>{
-                               {DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, dy}, {DNNL_ARG_DST, dw}});
-        return true;
+        piece.product.emplace(onednn::matrix<T>(height(site_), piece.pixels), dy,
+                              onednn::matrix(height(site_), site_.output.channels), site_.lanes, left, where);
+        return static_cast<bool>(*piece.product);
     }
 
     /// How products of 16 bits take their right operand without copying it: filters in blocks, and of a block
@@ -281,7 +261,8 @@ class PatchWeightGradient {
 
     Site site_;
     std::int64_t rows_at_once_ = rows_at_once(site_);
-    std::vector<Piece> pieces_; ///< of rows_at_once_, and of what is left at the end
+    std::array<Piece, 2> pieces_; ///< of rows_at_once_, and of what is left at the end
+    bool is_made_ = false;
 };
 
 } // namespace plimsoll::inline PLIMSOLL_ABI::detail
