@@ -5,6 +5,8 @@
 #include "process.hpp"
 #include "workload.hpp"
 
+#include <plimsoll/format/npy.hpp>
+
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>

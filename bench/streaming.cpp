@@ -4,6 +4,7 @@
 #include "process.hpp"
 
 #include <plimsoll/plimsoll.hpp>
+#include <plimsoll/source/order.hpp>
 #include <plimsoll/source/streaming.hpp>
 
 #include <cstdio>

@@ -6,6 +6,8 @@
 #include "pictures.hpp"
 #include "process.hpp"
 
+#include <plimsoll/source/order.hpp>
+
 #include <benchmark/benchmark.h>
 
 #include <fcntl.h>

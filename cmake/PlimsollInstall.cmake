@@ -28,5 +28,6 @@ configure_package_config_file(cmake/plimsoll-config.cmake.in ${PROJECT_BINARY_DI
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/plimsoll-config-version.cmake
                                  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES ${PROJECT_BINARY_DIR}/plimsoll-config.cmake ${PROJECT_BINARY_DIR}/plimsoll-config-version.cmake
-              cmake/PlimsollDependencies.cmake cmake/PlimsollDevices.cmake DESTINATION ${plimsoll_package_dir})
+              cmake/PlimsollDependencies.cmake cmake/PlimsollDevices.cmake
+              cmake/PlimsollLibrary.cmake DESTINATION ${plimsoll_package_dir})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -142,6 +142,19 @@ if(EXISTS ${umbrella})
   endforeach()
 endif()
 
+# ------------------------------------------------------------------------------------- what programs get of the library
+if(EXISTS ${umbrella})
+  set(libraries "")
+  foreach(target IN ITEMS plimsoll::onednn ZLIB::ZLIB JPEG::JPEG PNG::PNG)
+    if(TARGET ${target})
+      list(APPEND libraries $<TARGET_FILE:${target}>)
+    endif()
+  endforeach()
+  add_test(NAME library COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/library.sh ${CMAKE_CXX_COMPILER} ${flags}
+                                $<TARGET_FILE:plimsoll_library> ${CMAKE_CURRENT_SOURCE_DIR}/consumer/main.cpp
+                                ${CMAKE_CURRENT_BINARY_DIR}/library ${libraries})
+endif()
+
 # ------------------------------------------------------------------------------------------------- configuring
 # tools/demo configures where doctest and Google Benchmark are not installed.
 add_test(NAME configures_without_test_libraries

@@ -3,6 +3,9 @@
 #include "support.hpp"
 
 #include <device_under_test.hpp>
+#include <plimsoll/format/json.hpp>
+#include <plimsoll/format/npy.hpp>
+#include <plimsoll/format/safetensors.hpp>
 
 #include <cmath>
 

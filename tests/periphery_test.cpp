@@ -1,6 +1,7 @@
 // What surrounds the training itself: the machine's limits, threads, interrupts, history and progress.
 
 #include <plimsoll/core/process.hpp>
+#include <plimsoll/core/process_definitions.hpp>
 #include <plimsoll/device/host/parallel.hpp>
 #include <plimsoll/trainer/history.hpp>
 #include <plimsoll/trainer/interrupt.hpp>

@@ -2,6 +2,7 @@
 #include "networks.hpp"
 #include "support.hpp"
 
+#include <plimsoll/format/safetensors.hpp>
 #include <plimsoll/plimsoll.hpp>
 
 #include <cmath>

@@ -1,6 +1,8 @@
 // Reading ahead, and sources on disk: the same pictures in the same order as from memory.
 #include "support.hpp"
 
+#include <plimsoll/core/process_definitions.hpp>
+#include <plimsoll/format/npy.hpp>
 #include <plimsoll/plimsoll.hpp>
 #include <plimsoll/source/example_source.hpp>
 

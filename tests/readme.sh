@@ -6,7 +6,8 @@
 #      template as they are, the rest inside a function that is given its `train`, `test` and `job`.
 #   2. README's programs run, on a few pictures made here.
 #   3. The plan that README shows (a ```text block) is what its program prints; "..." stands for lines left out.
-#   4. README's g++ line builds a program that runs. Needs g++, oneDNN, libjpeg and libpng.
+#   4. README's g++ lines build programs that run, by headers alone and with a library. Need g++, oneDNN, libjpeg and
+#      libpng.
 set -eu
 compiler=$1 flags=$2 root=$3
 shift 3
@@ -111,5 +112,10 @@ if [ -n "$line" ] && command -v g++ >/dev/null; then
     rm -f "$work/run/weights.safetensors"
     (cd "$work/run" && sh -c "$line" && ./train) >"$work/log" 2>&1 ||
         refuse "README's line does not work: $line" "$work/log"
+    awk '/^```/ { if (inside) exit; next } /^flags=/ { inside = 1 } inside { print }' "$root/README.md" >"$work/lines"
+    grep -q PLIMSOLL_IMPLEMENTATION "$work/lines" || refuse "README.md has no lines for a library" "$work/lines"
+    rm -f "$work/run/weights.safetensors" "$work/run/train"
+    (cd "$work/run" && sh -e "$work/lines" && ./train) >"$work/log" 2>&1 ||
+        refuse "README's lines for a library do not work" "$work/lines" "$work/log"
 fi
 echo "$(printf '%s\n' "$programs" | wc -l) program, $fragments fragments: README.md and docs hold"

@@ -84,7 +84,7 @@ EOF
 cat >"$work/includes.awk" <<'EOF'
 { split_line() }
 line == 1 {
-    own = room(file); umbrella = file ~ /^(plimsoll.hpp|cuda.cuh|devices.hpp|devices.cuh)$/
+    own = room(file); umbrella = file ~ /^(compiled.hpp|plimsoll.hpp|cuda.cuh|devices.hpp|devices.cuh)$/
     if (!umbrella && !(own in level)) print "plimsoll/" file ": there is no room for this header"
 }
 text ~ /^[ \t]*#[ \t]*include/ {
@@ -103,7 +103,7 @@ text ~ /^[ \t]*#[ \t]*include/ {
     if (what !~ /^plimsoll\//) next
     other = substr(what, 10)
     if (file ~ /\.hpp$/ && other ~ /\.cuh$/) print place "a .hpp cannot include <" what ">"
-    if (other ~ /^(plimsoll.hpp|cuda.cuh|devices.hpp|devices.cuh)$/) {
+    if (other ~ /^(compiled.hpp|plimsoll.hpp|cuda.cuh|devices.hpp|devices.cuh)$/) {
         if (!umbrella) print place "no library header includes the umbrella <" what ">"
     } else if (!umbrella) {
         from = room(other)

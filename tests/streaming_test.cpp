@@ -1,6 +1,7 @@
 // Streaming from TFRecord files and folders, and what opens either: the same bits as from arrays.
 #include "support.hpp"
 
+#include <plimsoll/format/npy.hpp>
 #include <plimsoll/plimsoll.hpp>
 #include <plimsoll/source/open.hpp>
 

@@ -3,6 +3,7 @@
 #include "cuts.hpp"
 #include "support.hpp"
 
+#include <plimsoll/format/safetensors.hpp>
 #include <plimsoll/plimsoll.hpp>
 
 #include <atomic>

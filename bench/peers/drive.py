@@ -196,14 +196,18 @@ class Parts:
         out = str(self.bench.data.folder / "compiled.o")
         ours, folder = compile_command(self.flags.build, "bench/train_peer.cpp", out)
         theirs = [ours[0], *"-std=c++17 -O3 -DNDEBUG -march=native -c -o".split(), out, str(HERE / "dlib_step.cpp")]
+        small = [*ours, "-DTRAIN_PEER_SMALL"]
         commands = {
-            "Plimsoll, bench/train_peer.cpp": ours + ["-DTRAIN_PEER_SMALL"],
-            "dlib, bench/peers/dlib_step.cpp": theirs,
+            "Plimsoll with its library, bench/train_peer.cpp": small,
+            "Plimsoll by headers alone, the same": [word for word in small if word != "-DPLIMSOLL_COMPILED=1"],
+            "dlib with its library, bench/peers/dlib_step.cpp": theirs,
         }
         found = {name: [] for name in commands}
         for _ in range(1 if self.flags.quick else 3):
             for name, command in commands.items():
                 found[name].append(compile_cost(command, folder))
+        library, folder = compile_command(self.flags.build, "plimsoll_library_native.cpp", out)
+        found["Plimsoll's library itself, once"] = [compile_cost(library, folder)]
         rows = [cost_row([name], costs) for name, costs in found.items()]
         told = f"The same network and protocol, float, compiled with -O3 -march=native by {version_of(ours[0])}:"
         lines = [told, ""] + table(["program", "seconds", "compiler's peak, MiB"], rows, 1)
@@ -219,7 +223,7 @@ class Parts:
                 command, folder = compile_command(ROOT / "build/cuda", example, out)
                 cost = compile_cost(command, folder)
                 rows.append(cost_row([example, version_of(command[0]) + ", for a GPU"], [cost]))
-        told = "The examples, which include every source, precision and format, as they are built here, once each:"
+        told = "The examples, which include every source, precision and format, with the library, once each:"
         lines += [told, ""] + table(["example", "compiler", "seconds", "compiler's peak, MiB"], rows, 2)
         self.report.write("compile", lines)
 

@@ -8,3 +8,7 @@
 #include <plimsoll/trainer/budget.hpp>
 #include <plimsoll/trainer/predictor.hpp>
 #include <plimsoll/trainer/trainer.hpp>
+
+#if PLIMSOLL_COMPILED || defined(PLIMSOLL_IMPLEMENTATION)
+#include <plimsoll/compiled.hpp>
+#endif

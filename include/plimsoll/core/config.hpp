@@ -16,6 +16,27 @@
 #define PLIMSOLL_ABI abi_host
 #endif
 
+/// With PLIMSOLL_COMPILED=1, what depends on no network is declared here and defined in a library, which is
+/// one file: PLIMSOLL_IMPLEMENTATION is defined in it before its first header. What nvcc compiles has all
+/// with it.
+#if !defined(PLIMSOLL_COMPILED) || defined(__CUDACC__)
+#undef PLIMSOLL_COMPILED
+#define PLIMSOLL_COMPILED 0
+#endif
+#if defined(PLIMSOLL_IMPLEMENTATION)
+#define PLIMSOLL_DEFINITIONS 1
+#define PLIMSOLL_DECLARED inline
+#define PLIMSOLL_DEFINED [[gnu::used]] inline
+#elif PLIMSOLL_COMPILED
+#define PLIMSOLL_DEFINITIONS 0
+#define PLIMSOLL_DECLARED
+#define PLIMSOLL_DEFINED inline
+#else
+#define PLIMSOLL_DEFINITIONS 1
+#define PLIMSOLL_DECLARED inline
+#define PLIMSOLL_DEFINED inline
+#endif
+
 /// Before a loop whose iterations are independent. clang vectorises such loops unasked and warns where a
 /// request can't be met, so only GCC is asked.
 #if defined(__clang__) || !defined(__GNUC__)

@@ -82,23 +82,7 @@ class Executor {
     /// layers learn beside gradients. A step whose gradients overflow changes nothing but the loss scaling.
     /// \returns whether the step was made
     template <class Rule>
-    bool update(const Rule& rule, int states, const MicroBatch& batch) {
-        const std::int64_t count = plan_.trainable_bytes / static_cast<std::int64_t>(sizeof(float));
-        float* weights = block(Role::weight);
-        if (weights == nullptr) return true;
-        float* first = states > 0 ? block(Role::first_state) : nullptr;
-        float* second = states > 1 ? block(Role::second_state) : nullptr;
-        if (LossScaling* state = scaling()) {
-            device_.judge(state, block(Role::gradient), count);
-            device_.update(rule, weights, block(Role::gradient), first, second, count, state);
-            if (loss_scaling().overflowed != 0) return false;
-        } else {
-            device_.update(rule, weights, block(Role::gradient), first, second, count, nullptr);
-        }
-        for_stages(batch, [](Phase phase, const Stage&) { return phase == Phase::settle; });
-        weights_changed();
-        return true;
-    }
+    bool update(const Rule& rule, int states, const MicroBatch& batch);
 
     /// The state of loss scaling, where the precision scales the loss.
     [[nodiscard]] LossScaling loss_scaling() const {
@@ -283,5 +267,26 @@ class Executor {
     std::vector<NodeRecord> nodes_;
     bool packed_ = false;
 };
+
+// Not inline, so that a program does not look into what its library has.
+template <class Device, class Storage>
+template <class Rule>
+bool Executor<Device, Storage>::update(const Rule& rule, int states, const MicroBatch& batch) {
+    const std::int64_t count = plan_.trainable_bytes / static_cast<std::int64_t>(sizeof(float));
+    float* weights = block(Role::weight);
+    if (weights == nullptr) return true;
+    float* first = states > 0 ? block(Role::first_state) : nullptr;
+    float* second = states > 1 ? block(Role::second_state) : nullptr;
+    if (LossScaling* state = scaling()) {
+        device_.judge(state, block(Role::gradient), count);
+        device_.update(rule, weights, block(Role::gradient), first, second, count, state);
+        if (loss_scaling().overflowed != 0) return false;
+    } else {
+        device_.update(rule, weights, block(Role::gradient), first, second, count, nullptr);
+    }
+    for_stages(batch, [](Phase phase, const Stage&) { return phase == Phase::settle; });
+    weights_changed();
+    return true;
+}
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

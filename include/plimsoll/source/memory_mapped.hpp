@@ -2,13 +2,14 @@
 /// \file
 /// The Source that leaves its pictures on disk: .npy files larger than memory, read by the batch.
 
-#include <plimsoll/source/array_data.hpp>
+#include <plimsoll/format/file.hpp>
 #include <plimsoll/source/view.hpp>
 
-#include <fcntl.h>
-
 #include <atomic>
-#include <utility>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
@@ -34,15 +35,7 @@ class MemoryMapped : public Sliceable<MemoryMapped<PixelType>> {
     /// \param labels_path .npy of (N), (N, 1) or one-hot (N, K)
     /// \throws io_error, format_error; data_error when the pixels are of another type, the two counts differ,
     /// or there are none.
-    MemoryMapped(const std::string& images_path, const std::string& labels_path)
-        : file_(existing(images_path)), header_(read_npy_header(file_)) {
-        detail::check_pixel_type<Pixel>(header_.dtype, images_path, "MemoryMapped");
-        shape_ = detail::image_shape(header_.shape, images_path);
-        labels_ = detail::read_labels(existing(labels_path));
-        detail::check_counts(header_.shape[0], images_path, labels_.size(), labels_path);
-        classes_ = detail::count_classes(labels_, labels_path);
-        class_names_ = detail::class_names_beside(images_path, classes_);
-    }
+    MemoryMapped(const std::string& images_path, const std::string& labels_path);
 
     [[nodiscard]] std::uint64_t size() const { return labels_.size(); }
     [[nodiscard]] Shape shape() const { return shape_; }
@@ -55,48 +48,19 @@ class MemoryMapped : public Sliceable<MemoryMapped<PixelType>> {
     }
 
     /// Names for reports, in the labels' order. \throws argument_error for fewer than classes().
-    void set_class_names(std::vector<std::string> names) {
-        detail::check_class_names(name(), classes_, names);
-        class_names_ = std::move(names);
-    }
+    void set_class_names(std::vector<std::string> names);
 
     /// \param samples indexes below size() \param images (n, H, W, C) \param labels (n)
     /// \throws argument_error naming the index and the size, or the extents; io_error where the file has
     /// shrunk; data_error naming sample and pixel that is not finite.
-    void read(std::span<const std::uint64_t> samples, std::span<Pixel> images,
-              std::span<Label> labels) const {
-        check_read(name(), size(), shape_, samples, images, labels);
-        read(Subset(size()), samples, images, labels);
-    }
+    void read(std::span<const std::uint64_t> samples, std::span<Pixel> images, std::span<Label> labels) const;
     /// \param samples below part.size()
     void read(const Subset& part, std::span<const std::uint64_t> samples, std::span<Pixel> images,
-              std::span<Label> labels) const {
-        const auto stride = static_cast<std::size_t>(shape_.size());
-        for (const std::uint64_t sample : samples)
-            static_cast<void>(::posix_fadvise(file_.descriptor(), static_cast<off_t>(place(part[sample])),
-                                              static_cast<off_t>(stride * sizeof(Pixel)),
-                                              POSIX_FADV_WILLNEED)); // advice: a refusal costs time only
-        for (std::size_t i = 0; i < samples.size(); ++i) {
-            const std::span<Pixel> image = images.subspan(i * stride, stride); // (H, W, C)
-            const std::uint64_t sample = part[samples[i]];
-            file_.read_at(place(sample), image);
-            labels[i] = label(sample);
-            if constexpr (!std::same_as<Pixel, u8>) check(image, sample * stride);
-        }
-    }
+              std::span<Label> labels) const;
 
   private:
-    static const std::string& existing(const std::string& path) {
-        if (!path_exists(path)) throw detail::missing_data(path, path);
-        return path;
-    }
-    [[nodiscard]] std::uint64_t place(std::uint64_t sample) const {
-        return header_.data_offset + sample * static_cast<std::uint64_t>(shape_.size()) * sizeof(Pixel);
-    }
-    void check(std::span<const Pixel> image, std::uint64_t first) const {
-        const float largest = detail::check_finite(image, first, image.size(), name());
-        if (largest > 1 && !warned_.value.exchange(true)) detail::warn_above_one(largest, name());
-    }
+    [[nodiscard]] std::uint64_t place(std::uint64_t sample) const;
+    void check(std::span<const Pixel> image, std::uint64_t first) const;
 
     /// Movable, as the source is: moved only before anything reads it.
     struct Flag {
@@ -106,7 +70,7 @@ class MemoryMapped : public Sliceable<MemoryMapped<PixelType>> {
     };
 
     File file_;
-    NpyHeader header_;
+    std::uint64_t data_offset_ = 0; ///< in the file
     Shape shape_;
     std::vector<Label> labels_; // (N)
     int classes_ = 0;
@@ -115,3 +79,7 @@ class MemoryMapped : public Sliceable<MemoryMapped<PixelType>> {
 };
 
 } // namespace plimsoll::inline PLIMSOLL_ABI
+
+#if PLIMSOLL_DEFINITIONS
+#include <plimsoll/source/memory_mapped_definitions.hpp>
+#endif

@@ -202,12 +202,11 @@ class Streaming : public Sliceable<Streaming<PixelType>> {
     /// \param what a folder of pictures (a folder a class, or cat.0.jpg), a folder of TFRecord files, or a
     /// pattern of TFRecord files: "train.tfrecord-*" \param shape what pictures are resized to
     /// \throws io_error, format_error, data_error naming file and record.
-    Streaming(const std::string& what, Shape shape, const StreamingOptions& options = {})
-        : Streaming(what, open(what, options), shape, options) {}
+    Streaming(const std::string& what, Shape shape, const StreamingOptions& options = {});
     /// \param shards TFRecord files.
-    Streaming(const std::vector<std::string>& shards, Shape shape, const StreamingOptions& options = {})
-        : Streaming(shards.empty() ? "no shards" : shards.front(),
-                    Pictures(detail::RecordPictures(shards, options)), shape, options) {}
+    Streaming(const std::vector<std::string>& shards, Shape shape, const StreamingOptions& options = {});
+    Streaming(Streaming&&) noexcept;
+    ~Streaming();
 
     [[nodiscard]] std::uint64_t size() const { return labels_.size(); }
     [[nodiscard]] Shape shape() const { return shape_; }
@@ -218,149 +217,45 @@ class Streaming : public Sliceable<Streaming<PixelType>> {
         return labels_[static_cast<std::size_t>(sample)];
     }
     /// Where a sample is stored: the file, and in it the record and its offset.
-    [[nodiscard]] std::string place(std::uint64_t sample) const {
-        return std::visit([&](const auto& pictures) { return pictures.place(sample); }, pictures_);
-    }
+    [[nodiscard]] std::string place(std::uint64_t sample) const;
     [[nodiscard]] int reader_threads() const { return readers_; }
 
     /// Names for reports, in the labels' order. \throws argument_error for fewer than classes().
-    void set_class_names(std::vector<std::string> names) {
-        detail::check_class_names(name_, classes_, names);
-        class_names_ = std::move(names);
-    }
+    void set_class_names(std::vector<std::string> names);
 
     /// Pictures so far that could not be read (Corrupt::skip). Others stood in their place; records that the
     /// index knows as damaged are not among the samples at all.
-    [[nodiscard]] std::uint64_t skipped() const {
-        const std::lock_guard lock(shared_->mutex);
-        return left_out_ + shared_->skipped.size();
-    }
+    [[nodiscard]] std::uint64_t skipped() const;
 
     /// \param samples indexes below size() \param images (n, H, W, C) \param labels (n)
     /// \throws argument_error; io_error, format_error, data_error naming file and record of a picture that
     /// cannot be read.
-    void read(std::span<const std::uint64_t> samples, std::span<Pixel> images,
-              std::span<Label> labels) const {
-        check_read(name_, size(), shape_, samples, images, labels);
-        read(Subset(size()), samples, images, labels);
-    }
+    void read(std::span<const std::uint64_t> samples, std::span<Pixel> images, std::span<Label> labels) const;
     /// The same of a part, which a picture that stands in for another comes from too.
     /// \param samples below part.size()
     void read(const Subset& part, std::span<const std::uint64_t> samples, std::span<Pixel> images,
-              std::span<Label> labels) const {
-        const auto pixels = static_cast<std::size_t>(shape_.size());
-        Lease lease(*shared_, shape_, options_.resampling);
-        for (std::size_t i = 0; i < samples.size(); ++i) {
-            const std::span<Pixel> image = images.subspan(i * pixels, pixels); // (H, W, C)
-            labels[i] = label(read_one(part, samples[i], image, lease.worker()));
-        }
-    }
+              std::span<Label> labels) const;
 
   private:
     using Pictures = std::variant<detail::RecordPictures, detail::FilePictures>;
 
-    /// What one thread decodes with; as many as threads have read at once.
-    struct Worker {
-        PictureDecoder decoder;
-        std::vector<std::byte> buffer{};
-    };
-    struct Shared {
-        std::mutex mutex;
-        std::vector<std::unique_ptr<Worker>> idle;
-        std::set<std::uint64_t> skipped;
-    };
-    class Lease {
-      public:
-        Lease(Shared& shared, Shape shape, Resampling how) : shared_(shared) {
-            const std::lock_guard lock(shared.mutex);
-            if (shared.idle.empty())
-                shared.idle.push_back(std::make_unique<Worker>(Worker{PictureDecoder(shape, how)}));
-            worker_ = std::move(shared.idle.back());
-            shared.idle.pop_back();
-        }
-        Lease(const Lease&) = delete;
-        Lease& operator=(const Lease&) = delete;
-        ~Lease() {
-            const std::lock_guard lock(shared_.mutex);
-            shared_.idle.push_back(std::move(worker_));
-        }
-        Worker& worker() { return *worker_; }
+    struct Worker; ///< what one thread decodes with
+    struct Shared;
+    class Lease;
 
-      private:
-        Shared& shared_;
-        std::unique_ptr<Worker> worker_;
-    };
-
-    Streaming(std::string name, Pictures pictures, Shape shape, const StreamingOptions& options)
-        : name_(std::move(name)), pictures_(std::move(pictures)), shape_(shape), options_(options) {
-        if (shape.height < 1 || shape.width < 1 || (shape.channels != 1 && shape.channels != 3))
-            throw argument_error(
-                text("\"", name_, "\": pictures become gray or RGB, not ", to_string(shape)));
-        std::visit([&](const auto& found) { take_stock(found); }, pictures_);
-        readers_ = options.readers > 0 ? options.readers : std::max(available_threads() / 2, 1);
-    }
+    Streaming(std::string name, Pictures pictures, Shape shape, const StreamingOptions& options);
 
     template <class Found>
-    void take_stock(const Found& found) {
-        if constexpr (requires { found.left_out(); })
-            for (const std::string& reason : found.left_out()) report_skip(++left_out_, reason);
-        if constexpr (requires { found.strays(); })
-            if (found.strays() > 0)
-                warn(text("\"", name_, "\": ", found.strays(), " files are no pictures and were left out"));
-        for (std::uint64_t sample = 0; sample < found.size(); ++sample)
-            labels_.push_back(found.label(sample));
-        detail::check_counts(labels_.size(), name_, labels_.size(), name_);
-        classes_ = detail::count_classes(labels_, name_);
-        class_names_ = found.class_names(classes_);
-        classes_ = std::max(classes_, static_cast<int>(class_names_.size()));
-    }
+    void take_stock(const Found& found);
 
-    static Pictures open(const std::string& what, const StreamingOptions& options) {
-        if (!detail::is_folder(what)) return detail::RecordPictures(detail::expand(what), options);
-        std::vector<std::string> shards;
-        try {
-            shards = detail::expand(what + "/*.tfrecord*");
-        } catch (const io_error&) { // none: a shard that cannot be read is another matter
-            return detail::FilePictures(what, options);
-        }
-        return detail::RecordPictures(shards, options);
-    }
+    static Pictures open(const std::string& what, const StreamingOptions& options);
 
     /// \returns the source's sample that was read: one behind it in the part where it is corrupt and skipped.
     std::uint64_t read_one(const Subset& part, std::uint64_t sample, std::span<Pixel> image,
-                           Worker& worker) const {
-        for (std::uint64_t step = 0; step < part.size(); ++step) {
-            const std::uint64_t candidate = part[(sample + step) % part.size()];
-            try {
-                decode(candidate, image, worker);
-                return candidate;
-            } catch (const error& problem) {
-                if (options_.corrupt == Corrupt::fail) throw;
-                set_aside(candidate, problem);
-            }
-        }
-        throw data_error(text("\"", name_, "\": no picture can be read"));
-    }
-    void decode(std::uint64_t sample, std::span<Pixel> image, Worker& worker) const {
-        const std::span<const std::byte> stored =
-            std::visit([&](const auto& pictures) { return pictures.read(sample, worker.buffer); }, pictures_);
-        if (stored.size() == image.size() && !picture_kind(stored)) { // raw (H, W, C)
-            std::memcpy(image.data(), stored.data(), stored.size());
-            return;
-        }
-        worker.decoder.decode(stored, place(sample), image);
-    }
-    void set_aside(std::uint64_t sample, const error& problem) const {
-        const std::lock_guard lock(shared_->mutex);
-        if (shared_->skipped.insert(sample).second)
-            report_skip(left_out_ + shared_->skipped.size(), problem.what());
-    }
-    void report_skip(std::uint64_t skipped, std::string_view reason) const {
-        if (skipped > options_.most_corrupt)
-            throw data_error(text("more than ", options_.most_corrupt, " pictures of \"", name_,
-                                  "\" cannot be read, the last: ", reason));
-        warn(text("skipped: ", reason));
-    }
+                           Worker& worker) const;
+    void decode(std::uint64_t sample, std::span<Pixel> image, Worker& worker) const;
+    void set_aside(std::uint64_t sample, const error& problem) const;
+    void report_skip(std::uint64_t skipped, std::string_view reason) const;
 
     std::string name_;
     Pictures pictures_;
@@ -370,7 +265,15 @@ class Streaming : public Sliceable<Streaming<PixelType>> {
     std::uint64_t left_out_ = 0;
     int classes_ = 0, readers_ = 1;
     std::vector<std::string> class_names_;
-    std::unique_ptr<Shared> shared_ = std::make_unique<Shared>();
+    std::unique_ptr<Shared> shared_;
 };
 
 } // namespace plimsoll::inline PLIMSOLL_ABI
+
+#if PLIMSOLL_DEFINITIONS
+#include <plimsoll/source/streaming_definitions.hpp>
+#else
+namespace plimsoll::inline PLIMSOLL_ABI {
+extern template class Streaming<u8>;
+}
+#endif

@@ -52,12 +52,21 @@ struct KernelCollector {
     int visit(const Path&, int, int) {
         const Site& site = sites[records.size()];
         const int own = site.facts.parameters.size();
-        records.push_back({.kernel = std::make_unique<Kernel<Layer, Precision, Device>>(site, device),
+        records.push_back({.kernel = make<Kernel<Layer, Precision, Device>>(site),
                            .input_elements = In.size(),
                            .first_parameter = parameters,
                            .parameters = own});
         parameters += own;
         return 0;
+    }
+    /// A device may know how to make what many layers share. A kernel that inherits from such a one adds to
+    /// it.
+    template <class Made>
+    std::unique_ptr<NodeKernel> make(const Site& site) {
+        if constexpr (requires { requires std::same_as<typename Made::Shared, Made>; })
+            return Made::make(site, device);
+        else
+            return std::make_unique<Made>(site, device);
     }
 };
 

@@ -1,6 +1,6 @@
 #pragma once
 /// \file
-/// A plan's stages and parts in words, and what its network would need without a plan.
+/// A plan's stages and parts in words.
 
 #include <plimsoll/model/graph.hpp>
 #include <plimsoll/trainer/plan_picture.hpp>
@@ -147,41 +147,6 @@ class PlanNames {
     PlanView plan_;
     std::vector<NamedParameter> parameters_;
 };
-
-/// The graph of a network as it is written: without the rewrites that a plan begins with.
-template <int Nodes>
-struct WrittenGraph : GraphBuilder<Nodes> {
-    static constexpr bool rewrites = false;
-};
-
-/// What a network needs that keeps everything for the whole batch, term by term; empty if it is not trained.
-template <class Model, class Pixel, class Loss>
-std::vector<KeptBytes> kept_bytes(const PlanView& plan) {
-    std::int64_t owned[static_cast<int>(Role::workspace) + 1]{}; // bytes of parts by role
-    for (const Part& part : plan.parts)
-        if (part.extent == Extent::once) owned[static_cast<int>(part.role)] += part.bytes;
-    const auto of = [&](Role role) { return owned[static_cast<int>(role)]; };
-    if (of(Role::gradient) == 0) return {};
-    WrittenGraph<node_count<Model>> written{};
-    written.graph.values.push({.shape = Model::input});
-    walk_graph<Model, Pixel, Loss>(written);
-    std::int64_t outputs = 0, gradients = 0;
-    for (int n = 1; n < written.graph.nodes.size(); ++n) { // 0 makes floats of the pixels
-        const Node& node = written.graph.nodes[n];
-        const bool view = node.facts.parameters.empty() && node.input_shape != node.facts.output &&
-                          node.input_shape.size() == node.facts.output.size();
-        if (view) continue;
-        outputs += node.facts.output.size();
-        if (written.graph.values[node.output].gradient) gradients += node.facts.output.size();
-    }
-    const std::int64_t floats = std::int64_t{4} * plan.shipment.batch;
-    return {{Role::weight, "weights and running statistics", of(Role::weight) + of(Role::running_statistic)},
-            {Role::gradient, "gradients of the weights", of(Role::gradient)},
-            {Role::first_state, "optimizer state", of(Role::first_state) + of(Role::second_state)},
-            {Role::pixels, "pixels of the batch as floats", floats * Model::input.size()},
-            {Role::activation, "outputs of all layers", floats * outputs},
-            {Role::activation_gradient, "gradients of these outputs", floats * gradients}};
-}
 
 } // namespace detail
 

@@ -3,15 +3,13 @@
 /// A plan for people: who owns every byte, as a table, a picture and a page.
 
 #include <plimsoll/device/device.hpp>
-#include <plimsoll/format/file.hpp>
 #include <plimsoll/plan/site.hpp>
 #include <plimsoll/trainer/blueprint.hpp>
-#include <plimsoll/trainer/plan_names.hpp>
-#include <plimsoll/trainer/plan_page.hpp>
+#include <plimsoll/trainer/plan_picture.hpp>
 #include <plimsoll/trainer/settings.hpp>
 
 #include <concepts>
-#include <cstdio>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,70 +30,14 @@ struct PlanReport {
 
     /// Permanent parts add up with the shared memory and the padding to the total; below the shared memory
     /// stand the parts that take turns in it.
-    [[nodiscard]] std::vector<PlanRow> rows() const {
-        std::vector<PlanRow> rows, shared;
-        std::int64_t padding = picture.shared;
-        for (const PlanBlock& block : picture.blocks) {
-            const bool shares = block.offset >= picture.shared;
-            std::string in_use =
-                block.in_use > 0 ? text(" (", detail::grouped(block.in_use), " B in use)") : std::string();
-            (shares ? shared : rows).push_back({block.name + in_use, block.bytes, shares});
-            if (!shares) padding -= block.bytes;
-        }
-        if (!shared.empty()) rows.push_back({"shared by turns", picture.total - picture.shared});
-        std::stable_sort(shared.begin(), shared.end(),
-                         [](const PlanRow& a, const PlanRow& b) { return a.bytes > b.bytes; });
-        rows.insert(rows.end(), shared.begin(), shared.end());
-        rows.push_back({"alignment", padding});
-        return rows;
-    }
-
-    [[nodiscard]] std::string str() const {
-        const std::vector<PlanRow> all = rows();
-        std::size_t width = 12;
-        for (const PlanRow& row : all) width = std::max(width, row.name.size() + (row.shared ? 4 : 2));
-        for (const OutsideBytes& beside : outside) width = std::max(width, beside.name.size() + 11);
-        std::string out = picture.title + "\n";
-        const auto line = [&](const std::string& name, std::int64_t bytes) {
-            std::string number = detail::grouped(bytes);
-            number.insert(0, number.size() < 15 ? 15 - number.size() : 0, ' ');
-            std::string rounded = to_string(Bytes{bytes});
-            rounded.insert(0, rounded.size() < 12 ? 12 - rounded.size() : 0, ' ');
-            out += text(detail::padded(name, width), number, " B", rounded, "\n");
-        };
-        for (const PlanRow& row : all) line(text(row.shared ? "    " : "  ", row.name), row.bytes);
-        line("total", picture.total);
-        for (const OutsideBytes& beside : outside) line(text("  outside: ", beside.name), beside.bytes);
-        for (const std::string& choice : choices) out += text("  ", choice, "\n");
-        if (picture.precisions.size() > 1) out += "\n" + precision_table();
-        return out;
-    }
-
+    [[nodiscard]] std::vector<PlanRow> rows() const;
+    [[nodiscard]] std::string str() const;
     /// What each precision would take for this model, batch and optimizer.
-    [[nodiscard]] std::string precision_table() const {
-        const auto right = [](std::string cell) {
-            cell.insert(0, cell.size() < 24 ? 24 - cell.size() : 0, ' ');
-            return cell;
-        };
-        const auto bytes = [&](std::int64_t count, std::int64_t first) {
-            const double percent = 100 * (static_cast<double>(count) / static_cast<double>(first) - 1);
-            char change[16] = "";
-            if (count != first) std::snprintf(change, sizeof change, " (%+.0f %%)", percent);
-            return right(text(to_string(Bytes{count}), change));
-        };
-        std::string out =
-            text(detail::padded("precision", 16), right("this cut"), right("smallest plan"), "\n");
-        for (const PrecisionBytes& precision : picture.precisions)
-            out += text(detail::padded(precision.name, 16),
-                        bytes(precision.same_cut, picture.precisions.front().same_cut),
-                        bytes(precision.least, picture.precisions.front().least), "\n");
-        return out;
-    }
-
+    [[nodiscard]] std::string precision_table() const;
     /// The picture alone, for a page of your own. \throws io_error naming the path; nothing is half written.
-    void write_svg(const std::string& path) const { write_atomically(path, detail::draw(picture)); }
+    void write_svg(const std::string& path) const;
     /// One self-contained page: the picture and tables, no scripts. \throws io_error naming the path.
-    void write_html(const std::string& path) const { write_atomically(path, detail::page(picture)); }
+    void write_html(const std::string& path) const;
 
     template <class Stream>
     friend Stream& operator<<(Stream& stream, const PlanReport& report) {
@@ -105,6 +47,41 @@ struct PlanReport {
 };
 
 namespace detail {
+
+/// The graph of a network as it is written: without the rewrites that a plan begins with.
+template <int Nodes>
+struct WrittenGraph : GraphBuilder<Nodes> {
+    static constexpr bool rewrites = false;
+};
+
+/// What a network needs that keeps everything for the whole batch, term by term; empty if it is not trained.
+template <class Model, class Pixel, class Loss>
+std::vector<KeptBytes> kept_bytes(const PlanView& plan) {
+    std::int64_t owned[static_cast<int>(Role::workspace) + 1]{}; // bytes of parts by role
+    for (const Part& part : plan.parts)
+        if (part.extent == Extent::once) owned[static_cast<int>(part.role)] += part.bytes;
+    const auto of = [&](Role role) { return owned[static_cast<int>(role)]; };
+    if (of(Role::gradient) == 0) return {};
+    WrittenGraph<node_count<Model>> written{};
+    written.graph.values.push({.shape = Model::input});
+    walk_graph<Model, Pixel, Loss>(written);
+    std::int64_t outputs = 0, gradients = 0;
+    for (int n = 1; n < written.graph.nodes.size(); ++n) { // 0 makes floats of the pixels
+        const Node& node = written.graph.nodes[n];
+        const bool view = node.facts.parameters.empty() && node.input_shape != node.facts.output &&
+                          node.input_shape.size() == node.facts.output.size();
+        if (view) continue;
+        outputs += node.facts.output.size();
+        if (written.graph.values[node.output].gradient) gradients += node.facts.output.size();
+    }
+    const std::int64_t floats = std::int64_t{4} * plan.shipment.batch;
+    return {{Role::weight, "weights and running statistics", of(Role::weight) + of(Role::running_statistic)},
+            {Role::gradient, "gradients of the weights", of(Role::gradient)},
+            {Role::first_state, "optimizer state", of(Role::first_state) + of(Role::second_state)},
+            {Role::pixels, "pixels of the batch as floats", floats * Model::input.size()},
+            {Role::activation, "outputs of all layers", floats * outputs},
+            {Role::activation_gradient, "gradients of these outputs", floats * gradients}};
+}
 
 template <class Blueprint, class Precision>
 void add_precision(std::vector<PrecisionBytes>& precisions, const Settings& settings, const Cut& cut) {
@@ -129,6 +106,11 @@ std::vector<PrecisionBytes> precision_bytes(const Settings& settings, const Cut&
     return out;
 }
 
+/// Stages and blocks of a plan. \param used see plan_report
+PLIMSOLL_DECLARED void add_plan(PlanPicture& picture, std::span<const Node> nodes,
+                                std::span<const Value> values, const PlanView& plan,
+                                const std::vector<Needs>& used);
+
 } // namespace detail
 
 /// \param used what the kernels took of their limits, where they have been built.
@@ -147,18 +129,13 @@ PlanReport plan_report(const PlanView& plan, const Settings& settings, const std
                         .shared = plan.shared,
                         .total = plan.total,
                         .budget = settings.budget == all_free_memory ? 0 : settings.budget.count};
-    const detail::PlanNames names({graph.nodes.begin(), graph.nodes.end()},
-                                  {graph.values.begin(), graph.values.end()}, plan, named_parameters(graph));
-    for (int stage = 0; stage < static_cast<int>(plan.stages.size()); ++stage)
-        picture.stages.push_back(names.stage(stage));
-    for (std::size_t p = 0; p < plan.parts.size(); ++p) {
-        const Part& part = plan.parts[p];
-        if (part.extent == Extent::slice) continue; // inside the slice buffers
-        picture.blocks.push_back(names.block(p));
-        if (part.role == Role::packed && !used.empty())
-            picture.blocks.back().in_use = used[static_cast<std::size_t>(part.owner)].packed;
-    }
+    detail::add_plan(picture, {graph.nodes.begin(), graph.nodes.end()},
+                     {graph.values.begin(), graph.values.end()}, plan, used);
     return {std::move(picture)};
 }
 
 } // namespace plimsoll::inline PLIMSOLL_ABI
+
+#if PLIMSOLL_DEFINITIONS
+#include <plimsoll/trainer/plan_report_definitions.hpp>
+#endif

@@ -109,8 +109,12 @@ class Trainer {
     }
 
   private:
+    using Storage = typename Precision::Storage;
+
     Trainer(const View<Source>& train, const Settings& settings, const Cut* fixed, const Optimizer& optimizer)
-        : train_(train), loop_(detail::network_of<Blueprint>, train_, settings, fixed, optimizer) {}
+        : train_(train),
+          loop_(detail::network_of<Blueprint>, train_, settings, fixed,
+                detail::optimizer_step<Storage, Device>(optimizer)) {}
 
     template <class Other>
     static constexpr void check_pixels() {
@@ -121,7 +125,7 @@ class Trainer {
     }
 
     View<Source> train_;
-    detail::TrainingLoop<Pixel, typename Precision::Storage, Device, Optimizer> loop_;
+    detail::TrainingLoop<Pixel, Storage, Device> loop_;
 };
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

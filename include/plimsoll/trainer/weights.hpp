@@ -2,8 +2,6 @@
 /// \file
 /// A model's weights in safetensors files, in PyTorch's names and layouts.
 
-#include <plimsoll/format/json.hpp>
-#include <plimsoll/format/safetensors.hpp>
 #include <plimsoll/model/names.hpp>
 
 #include <span>
@@ -17,64 +15,19 @@ struct WeightsInfo {
     std::vector<std::string> class_names;
 };
 
-namespace detail {
-
-inline std::vector<std::uint64_t> dims(const Parameter& parameter) {
-    std::vector<std::uint64_t> out;
-    for (const int extent : parameter.shape) out.push_back(static_cast<std::uint64_t>(extent));
-    return out;
-}
-
-} // namespace detail
-
 /// Writes parameters (PyTorch's layouts, float32), class names and the pixel scaling, atomically.
 /// \throws io_error.
-inline void save_weights(const std::string& path, const std::vector<NamedParameter>& parameters,
-                         std::span<const std::vector<float>> values, const WeightsInfo& info) {
-    std::vector<SafetensorsInput> tensors;
-    for (std::size_t i = 0; i < parameters.size(); ++i)
-        tensors.push_back({parameters[i].name, detail::dims(parameters[i].facts), values[i]});
-    Json::Array names;
-    for (const std::string& name : info.class_names) names.push_back({name});
-    write_safetensors(path, std::move(tensors),
-                      {{"format", "pt"},
-                       {"plimsoll.class_names", to_json(Json{std::move(names)})},
-                       {"plimsoll.pixel_scaling", "u8 pixels are divided by 255"}});
-}
+PLIMSOLL_DECLARED void save_weights(const std::string& path, const std::vector<NamedParameter>& parameters,
+                                    std::span<const std::vector<float>> values, const WeightsInfo& info);
 
 /// Reads every parameter of a model from a file; nothing is returned unless all of them are there in the
 /// model's shapes and the file holds nothing else (PyTorch's `num_batches_tracked` apart). \throws data_error
 /// naming the tensor, its shape and the model's.
-inline std::vector<std::vector<float>>
-load_weights(const std::string& path, const std::vector<NamedParameter>& parameters, WeightsInfo& info) {
-    const SafetensorsFile file(path);
-    for (const NamedParameter& parameter : parameters) {
-        const SafetensorsTensor& tensor = file.at(parameter.name);
-        const std::vector<std::uint64_t> expected = detail::dims(parameter.facts);
-        if (tensor.shape != expected)
-            throw data_error(text("\"", path, "\", tensor \"", parameter.name, "\" has shape ",
-                                  dims_text(tensor.shape), "; the model's is ", dims_text(expected)));
-    }
-    for (const SafetensorsTensor& tensor : file.tensors()) {
-        bool known = tensor.name.ends_with("num_batches_tracked");
-        for (const NamedParameter& parameter : parameters) known = known || parameter.name == tensor.name;
-        if (!known)
-            throw data_error(
-                text("\"", path, "\" has a tensor \"", tensor.name, "\" that the model has not"));
-    }
-    std::vector<std::vector<float>> values;
-    for (const NamedParameter& parameter : parameters) {
-        values.emplace_back(static_cast<std::size_t>(parameter.facts.size()));
-        file.read_f32(parameter.name, values.back());
-    }
-    info.class_names.clear();
-    if (const auto entry = file.metadata().find("plimsoll.class_names"); entry != file.metadata().end()) {
-        const Json json = parse_json(entry->second, path, 0);
-        if (const auto* names = json.as<Json::Array>())
-            for (const Json& name : *names)
-                if (const auto* string = name.as<std::string>()) info.class_names.push_back(*string);
-    }
-    return values;
-}
+PLIMSOLL_DECLARED std::vector<std::vector<float>>
+load_weights(const std::string& path, const std::vector<NamedParameter>& parameters, WeightsInfo& info);
 
 } // namespace plimsoll::inline PLIMSOLL_ABI
+
+#if PLIMSOLL_DEFINITIONS
+#include <plimsoll/trainer/weights_definitions.hpp>
+#endif

@@ -16,6 +16,8 @@
 #include <plimsoll/model/layers/plumbing.hpp>
 #include <plimsoll/model/layers/pooling.hpp>
 
+#include <memory>
+
 namespace plimsoll::inline PLIMSOLL_ABI {
 
 namespace detail {
@@ -39,15 +41,57 @@ struct HostArithmetic {
                            ConvolutionKernel<Storage>, StagedKernel<ConvolutionKernel<float>, Storage>>;
 };
 
-/// A host kernel under a precision.
+/// What computes a layer; layers of the same kind share it.
+template <class Layer, class Precision>
+struct HostKernelOf {};
+
+template <class Base_>
+struct IsOf {
+    using Base = Base_;
+};
+template <class Precision>
+using StorageOf = typename HostArithmetic<Precision>::Storage;
+
+template <elementwise Layer, class Precision>
+struct HostKernelOf<Layer, Precision> : IsOf<ElementwiseKernel<Layer, StorageOf<Precision>>> {};
+template <int Filters, int Size, int Stride, int Padding, bool Bias, class Precision>
+struct HostKernelOf<Conv2d<Filters, Size, Stride, Padding, Bias>, Precision>
+    : IsOf<typename HostArithmetic<Precision>::Convolution> {};
+template <int Size, int Stride, int Padding, class Precision>
+struct HostKernelOf<MaxPool<Size, Stride, Padding>, Precision> : IsOf<PoolKernel<StorageOf<Precision>>> {};
+template <int Size, int Stride, int Padding, class Precision>
+struct HostKernelOf<AveragePool<Size, Stride, Padding>, Precision> : IsOf<PoolKernel<StorageOf<Precision>>> {
+};
+template <class Precision>
+struct HostKernelOf<GlobalAveragePool, Precision> : IsOf<GlobalAveragePoolKernel<StorageOf<Precision>>> {};
+template <int Features, bool Bias, class Precision>
+struct HostKernelOf<Dense<Features, Bias>, Precision>
+    : IsOf<DenseKernel<StorageOf<Precision>, typename HostArithmetic<Precision>::Element>> {};
+template <class Precision>
+struct HostKernelOf<BatchNorm, Precision> : IsOf<BatchNormKernel<BatchNorm, StorageOf<Precision>>> {};
+template <class Precision>
+struct HostKernelOf<Flatten, Precision> : IsOf<FlattenKernel<StorageOf<Precision>>> {};
+template <class Precision>
+struct HostKernelOf<Add, Precision> : IsOf<AddKernel<StorageOf<Precision>>> {};
+template <class Pixel, class Precision>
+struct HostKernelOf<Widen<Pixel>, Precision> : IsOf<WidenKernel<Pixel, StorageOf<Precision>>> {};
+template <row_loss Loss, class Precision>
+struct HostKernelOf<Loss, Precision> : IsOf<LossKernel<Loss, StorageOf<Precision>>> {};
+
+template <class Layer, class Precision>
+using HostKernelBase = typename HostKernelOf<Layer, Precision>::Base;
+
+/// A kernel with its device. Made in the library where that has it: what inherits from it is another's.
 template <class Base>
 struct HostKernel : Base {
     HostKernel(const Site& site, const Host& host) : Base(site, host.team()) {}
-    ~HostKernel() override;
+    static std::unique_ptr<NodeKernel> make(const Site& site, const Host& host);
 };
 /// Not inline: once for all layers that share it.
 template <class Base>
-HostKernel<Base>::~HostKernel() = default;
+std::unique_ptr<NodeKernel> HostKernel<Base>::make(const Site& site, const Host& host) {
+    return std::make_unique<HostKernel>(site, host);
+}
 
 } // namespace detail
 
@@ -67,77 +111,11 @@ struct PrecisionAdvice<Precision, Host> {
     }
 };
 
-template <elementwise Layer, class Precision>
-struct Kernel<Layer, Precision, Host>
-    : detail::HostKernel<ElementwiseKernel<Layer, typename detail::HostArithmetic<Precision>::Storage>> {
-    using detail::HostKernel<
-        ElementwiseKernel<Layer, typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
-};
-
-template <int Filters, int Size, int Stride, int Padding, bool Bias, class Precision>
-struct Kernel<Conv2d<Filters, Size, Stride, Padding, Bias>, Precision, Host>
-    : detail::HostKernel<typename detail::HostArithmetic<Precision>::Convolution> {
-    using detail::HostKernel<typename detail::HostArithmetic<Precision>::Convolution>::HostKernel;
-};
-
-template <int Size, int Stride, int Padding, class Precision>
-struct Kernel<MaxPool<Size, Stride, Padding>, Precision, Host>
-    : detail::HostKernel<PoolKernel<typename detail::HostArithmetic<Precision>::Storage>> {
-    using detail::HostKernel<PoolKernel<typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
-};
-
-template <int Size, int Stride, int Padding, class Precision>
-struct Kernel<AveragePool<Size, Stride, Padding>, Precision, Host>
-    : detail::HostKernel<PoolKernel<typename detail::HostArithmetic<Precision>::Storage>> {
-    using detail::HostKernel<PoolKernel<typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
-};
-
-template <class Precision>
-struct Kernel<GlobalAveragePool, Precision, Host>
-    : detail::HostKernel<GlobalAveragePoolKernel<typename detail::HostArithmetic<Precision>::Storage>> {
-    using detail::HostKernel<
-        GlobalAveragePoolKernel<typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
-};
-
-template <int Features, bool Bias, class Precision>
-struct Kernel<Dense<Features, Bias>, Precision, Host>
-    : detail::HostKernel<DenseKernel<typename detail::HostArithmetic<Precision>::Storage,
-                                     typename detail::HostArithmetic<Precision>::Element>> {
-    using detail::HostKernel<DenseKernel<typename detail::HostArithmetic<Precision>::Storage,
-                                         typename detail::HostArithmetic<Precision>::Element>>::HostKernel;
-};
-
-template <class Precision>
-struct Kernel<BatchNorm, Precision, Host>
-    : detail::HostKernel<BatchNormKernel<BatchNorm, typename detail::HostArithmetic<Precision>::Storage>> {
-    using detail::HostKernel<
-        BatchNormKernel<BatchNorm, typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
-};
-
-template <class Precision>
-struct Kernel<Flatten, Precision, Host>
-    : detail::HostKernel<FlattenKernel<typename detail::HostArithmetic<Precision>::Storage>> {
-    using detail::HostKernel<FlattenKernel<typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
-};
-
-template <class Precision>
-struct Kernel<Add, Precision, Host>
-    : detail::HostKernel<AddKernel<typename detail::HostArithmetic<Precision>::Storage>> {
-    using detail::HostKernel<AddKernel<typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
-};
-
-template <class Pixel, class Precision>
-struct Kernel<Widen<Pixel>, Precision, Host>
-    : detail::HostKernel<WidenKernel<Pixel, typename detail::HostArithmetic<Precision>::Storage>> {
-    using detail::HostKernel<
-        WidenKernel<Pixel, typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
-};
-
-template <row_loss Loss, class Precision>
-struct Kernel<Loss, Precision, Host>
-    : detail::HostKernel<LossKernel<Loss, typename detail::HostArithmetic<Precision>::Storage>> {
-    using detail::HostKernel<
-        LossKernel<Loss, typename detail::HostArithmetic<Precision>::Storage>>::HostKernel;
+template <class Layer, class Precision>
+    requires requires { typename detail::HostKernelBase<Layer, Precision>; }
+struct Kernel<Layer, Precision, Host> : detail::HostKernel<detail::HostKernelBase<Layer, Precision>> {
+    using detail::HostKernel<detail::HostKernelBase<Layer, Precision>>::HostKernel;
+    using Shared = Kernel; ///< what inherits from this is not what `make` makes
 };
 
 } // namespace plimsoll::inline PLIMSOLL_ABI
