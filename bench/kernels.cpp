@@ -39,6 +39,7 @@ struct Peaks {
         benchmark::AddCustomContext("float_peak_GFLOP/s", billions(peaks.float_flops));
         benchmark::AddCustomContext("bfloat16_peak_GFLOP/s", billions(peaks.bfloat16_flops));
         benchmark::AddCustomContext("bfloat16_peak_by", by);
+        benchmark::AddCustomContext("bfloat16_products_GFLOP/s", billions(peak::best_product_flops(team)));
         for (const int mebibytes : {1, 256})
             benchmark::AddCustomContext(text("copy_GB/s_of_", mebibytes, "_MiB_a_thread"),
                                         billions(peak::copy_bytes(team, std::int64_t{mebibytes} << 20)));

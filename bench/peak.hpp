@@ -7,14 +7,20 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <map>
 #include <string>
+#include <thread>
 #include <vector>
 
 #if defined(__AVX512BF16__)
 #include <immintrin.h>
+#endif
+#if defined(__AMX_BF16__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace peak {
@@ -39,13 +45,14 @@ double least_seconds(int tries, F f) {
 template <class Work>
 double rate(const Team& team, double operations, Work work) {
     std::vector<double> seconds(static_cast<std::size_t>(team.threads()), 1e30);
+    std::atomic<int> begun{0};
     team.parallel(team.threads(), [&](int, int worker) {
+        for (++begun; begun < team.threads();) std::this_thread::yield(); // a thread each, none twice
         double& least = seconds[static_cast<std::size_t>(worker)];
         least = std::min(least, least_seconds(40, work));
     });
     double sum = 0;
-    for (const double each : seconds)
-        sum += each < 1e30 ? operations / each : 0; // one may have done all the work
+    for (const double each : seconds) sum += operations / each;
     return sum;
 }
 
@@ -103,44 +110,88 @@ inline double dot_flops(const Team& team) {
 }
 #endif
 
-/// FLOP/s of a large product of bfloat16 matrices on each thread, by oneDNN, which knows instructions that a
-/// compiler may not; 0 where there is no fast one.
-inline double product_flops([[maybe_unused]] const Team& team) {
+#if defined(__AMX_BF16__) && defined(__linux__)
+/// FLOP/s of AMX's products of tiles that stay where they are; 0 where the system does not allow them.
+inline double tile_flops(const Team& team) {
+    constexpr int ask_for_state = 0x1023, tile_data = 18; // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    if (syscall(SYS_arch_prctl, ask_for_state, tile_data) != 0) return 0;
+    constexpr int tiles = 4;
+    return rate(team, 2.0 * 16 * 16 * 32 * tiles * static_cast<double>(rounds), [] {
+        struct alignas(64) Shapes {
+            std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
+            std::uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64}; // of a row
+            std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+        } const shapes;
+        _tile_loadconfig(&shapes);
+        _tile_zero(4);
+        _tile_zero(5);
+        _tile_zero(6);
+        _tile_zero(7);
+        for (std::int64_t round = 0; round < rounds; ++round) { // a sum each, so that none waits
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_dpbf16ps(1, 4, 7);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+        }
+        _tile_release();
+    });
+}
+#endif
+
+/// FLOP/s of a product of bfloat16 matrices (m, k) and (k, n) on each thread, by oneDNN, which knows
+/// instructions that a compiler may not; 0 where there is no fast one.
+inline double product_flops([[maybe_unused]] const Team& team, [[maybe_unused]] std::int64_t m,
+                            [[maybe_unused]] std::int64_t k, [[maybe_unused]] std::int64_t n) {
 #if PLIMSOLL_WITH_ONEDNN
     namespace dnn = detail::onednn;
-    constexpr std::int64_t n = 1024;
-    const dnn::Desc matrix = dnn::matrix<bfloat16>(n, n), packed = dnn::matrix<bfloat16>(n, n, true);
-    const dnn::Desc sum = dnn::matrix<float>(n, n);
-    const auto product =
-        dnn::Primitive::product(matrix, packed, sum, false, std::int64_t{64} << 20, "a product");
-    if (!product) return 0;
-    struct Place {
-        dnn::Operands operands;
-        Host::Memory memory;
-    };
-    std::vector<Place> places(static_cast<std::size_t>(team.threads()));
-    for (Place& place : places) {
-        place.memory = Host::allocate(8 * n * n + product.scratch());
-        place.operands =
-            dnn::Operands(product, {{DNNL_ARG_SRC, matrix}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_DST, sum}});
+    const dnn::Desc left = dnn::matrix<bfloat16>(m, k), sum = dnn::matrix<float>(m, n);
+    // As tiles take it, or as it lies.
+    for (const dnn::Desc& right :
+         {dnn::tagged<bfloat16>({k, n}, dnnl_BA16a64b2a), dnn::matrix<bfloat16>(k, n, true)}) {
+        if (right.get() == nullptr) continue;
+        const auto product =
+            dnn::Primitive::product(left, right, sum, false, std::int64_t{64} << 20, "a product");
+        if (!product) continue;
+        struct Place {
+            dnn::Operands operands;
+            Host::Memory memory;
+        };
+        std::vector<Place> places(static_cast<std::size_t>(team.threads()));
+        for (Place& place : places) {
+            place.memory = Host::allocate(2 * m * k + 2 * k * n + 4 * m * n + 256 + product.scratch());
+            place.operands = dnn::Operands(
+                product, {{DNNL_ARG_SRC, left}, {DNNL_ARG_WEIGHTS, right}, {DNNL_ARG_DST, sum}});
+        }
+        return rate(team, 2.0 * static_cast<double>(m * n * k), [&] {
+            Place& place = places[static_cast<std::size_t>(detail::current_worker)];
+            std::byte* at = place.memory.data();
+            std::byte* right_at = at + aligned(2 * m * k);
+            std::byte* sum_at = right_at + aligned(2 * k * n);
+            place.operands.run({at, right_at, sum_at}, sum_at + aligned(4 * m * n));
+        });
     }
-    return rate(team, 2.0 * static_cast<double>(n * n * n), [&] {
-        Place& place = places[static_cast<std::size_t>(detail::current_worker)];
-        std::byte* at = place.memory.data();
-        place.operands.run({at, at + 2 * n * n, at + 4 * n * n}, at + 8 * n * n);
-    });
-#else
-    return 0;
 #endif
+    return 0;
+}
+
+/// FLOP/s of oneDNN's products of bfloat16 matrices: of large ones, or of such as stay in a core's cache.
+inline double best_product_flops(const Team& team) {
+    return std::max(product_flops(team, 1024, 1024, 1024), product_flops(team, 576, 608, 128));
 }
 
 /// The most FLOP/s of bfloat16 arithmetic and by what; 0 where the processor has none.
 inline std::pair<double, std::string> bfloat16_flops(const Team& team) {
     if (!detail::computes_bfloat16()) return {0, "none"};
-    std::pair<double, std::string> best{product_flops(team),
-                                        "oneDNN's product of 1024 x 1024 on each thread"};
+    std::pair<double, std::string> best{0, "none"};
+    const auto try_one = [&](double flops, std::string by) {
+        if (flops > best.first) best = {flops, std::move(by)};
+    };
+    try_one(best_product_flops(team), "oneDNN's products");
 #if defined(__AVX512BF16__)
-    if (const double dots = dot_flops(team); dots > best.first) best = {dots, "AVX-512's dot products"};
+    try_one(dot_flops(team), "AVX-512's dot products");
+#endif
+#if defined(__AMX_BF16__) && defined(__linux__)
+    if (detail::computes_bfloat16_tiles()) try_one(tile_flops(team), "AMX's products of tiles");
 #endif
     return best;
 }

@@ -455,6 +455,8 @@ TEST_CASE("convolution, channels last") {
         {38, 151, 3}); // patches of several rows at a time, and pictures' ends among them
     convolution<Conv2d<64, 3, 1, 1>>({6, 5, 48});
     convolution<Conv2d<16, 3, 1, 1>>({12, 12, 16});
+    convolution<Conv2d<32, 3>>({40, 37, 16}); // where tiles are multiplied: patches too
+    convolution<Conv2d<24, 2>>({9, 20, 24});
     // Weight gradients that are made of products.
     convolution<Conv2d<24, 1, 3>>({7, 8, 16});
     convolution<Conv2d<256, 3, 1, 1>>({2, 3, 128});

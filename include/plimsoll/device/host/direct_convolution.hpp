@@ -189,6 +189,9 @@ void DirectConvolution<T>::make_primitives(const std::string& where) {
     if (!patches_ && detail::ProductWeightGradient<T>::pays(site_))
         products_.emplace(site_, most_scratch, where);
     if (products_ && !*products_) products_.reset();
+    if (!patches_ && !products_ && detail::PatchWeightGradient<T>::pays_in_tiles(site_))
+        patches_.emplace(site_, most_scratch, where);
+    if (patches_ && !*patches_) patches_.reset();
     if (!patches_ && !products_)
         weight_gradient_ =
             detail::WeightGradient<T>(site_, limits.plain_weights(4), limits.workspace(), where);
