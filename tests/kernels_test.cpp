@@ -685,7 +685,41 @@ void check_order() {
         }
 }
 
+/// Without training the same outputs, and nothing saved.
+template <class T, class Layer>
+void check_pool_evaluates(Shape in) {
+    const Site site = channels_last<Layer>(in);
+    const Data data(site, 3);
+    std::vector<T> x(static_cast<std::size_t>(3 * site.input.size())); // (3, H, W, C)
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = to<T>(data.input[i]);
+    x[1] = to<T>(not_a_number);
+    for (const bool rectified : {false, true}) {
+        PoolKernel<T> kernel(site, Team(1));
+        if (rectified) kernel.rectify();
+        const auto outputs = static_cast<std::size_t>(3 * site.output.size());
+        std::vector<T> trained(outputs), evaluated(outputs); // (3, H', W', C)
+        std::vector<std::uint8_t> saved(outputs);            // (3, H', W', C)
+        Call call{.count = 3, .input = x.data(), .output = trained.data(), .saved = saved.data()};
+        kernel.forward(call);
+        call.training = false;
+        call.output = evaluated.data();
+        call.saved = nullptr;
+        kernel.forward(call);
+        CHECK(std::memcmp(trained.data(), evaluated.data(), outputs * sizeof(T)) == 0);
+    }
+}
+
 } // namespace
+
+TEST_CASE("pools save nothing where there is no training") {
+    for (const int channels : {1, 5, 8, 32, 70}) {
+        check_pool_evaluates<float, MaxPool<2>>({7, 8, channels});
+        check_pool_evaluates<half, MaxPool<2>>({6, 9, channels});
+        check_pool_evaluates<bfloat16, MaxPool<2>>({5, 4, channels});
+        check_pool_evaluates<float, MaxPool<3, 2, 1>>({7, 8, channels});
+        check_pool_evaluates<bfloat16, MaxPool<3, 2, 1>>({7, 8, channels});
+    }
+}
 
 TEST_CASE("the first of equal maxima takes the gradient, and NaN passes") {
     check_equal_maxima<float>(maker<PoolKernel<float>>);

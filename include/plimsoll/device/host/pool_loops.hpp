@@ -116,8 +116,9 @@ constexpr std::int16_t order_of(std::uint16_t bits) {
 constexpr bool replaces(std::int16_t candidate, std::int16_t best) { return candidate > best; }
 
 /// Two rows of inputs to one row of outputs, windows of 2 x 2 side by side, `rectified` or not. \tparam T
-/// what is stored as Plain \param top, below (2 * columns, block)  \param y, saved (columns, block)
-template <class T, class Plain, class Lanes>
+/// what is stored as Plain \tparam Saves whether positions are \param top, below (2 * columns, block)
+/// \param y, saved (columns, block)
+template <class T, bool Saves, class Plain, class Lanes>
 void max_row_2x2(const Plain* __restrict top, const Plain* __restrict below, Plain* __restrict y,
                  std::uint8_t* __restrict saved, int columns, std::int64_t block, bool rectified,
                  Lanes lanes) {
@@ -134,31 +135,29 @@ void max_row_2x2(const Plain* __restrict top, const Plain* __restrict below, Pla
         else
             order_of_least = std::numeric_limits<Order>::lowest();
     }
-    const auto window = [&] {
-        PLIMSOLL_SIMD
-        for (std::int64_t c = 0; c < lanes; ++c) {
-            Plain value = least;
-            Order best = order_of_least;
-            Position position = nowhere;
-            const auto compare = [&](Plain candidate, Position at) {
-                const auto order = order_of<T>(candidate);
-                const bool larger = replaces(order, best);
-                position = larger ? at : position;
-                value = larger ? candidate : value;
-                best = larger ? order : best;
-            };
-            compare(top[c], 0);
-            compare(top[c + block], 1);
-            compare(below[c], 2);
-            compare(below[c + block], 3);
-            y[c] = value;
-            saved[c] = static_cast<std::uint8_t>(position);
-        }
-    };
     for (int column = 0; column < columns; ++column, top += block, below += block)
-        for (std::int64_t c = 0; c < block; c += lanes) {
-            window();
-            top += lanes, below += lanes, y += lanes, saved += lanes;
+        for (std::int64_t first = 0; first < block; first += lanes) {
+            PLIMSOLL_SIMD
+            for (std::int64_t c = 0; c < lanes; ++c) {
+                Plain value = least;
+                Order best = order_of_least;
+                Position position = nowhere;
+                const auto compare = [&](Plain candidate, Position at) {
+                    const auto order = order_of<T>(candidate);
+                    const bool larger = replaces(order, best);
+                    position = larger ? at : position;
+                    value = larger ? candidate : value;
+                    best = larger ? order : best;
+                };
+                compare(top[c], 0);
+                compare(top[c + block], 1);
+                compare(below[c], 2);
+                compare(below[c + block], 3);
+                y[c] = value;
+                if constexpr (Saves) saved[c] = static_cast<std::uint8_t>(position);
+            }
+            top += lanes, below += lanes, y += lanes;
+            if constexpr (Saves) saved += lanes;
         }
 }
 
@@ -225,7 +224,8 @@ void for_channel_tiles(std::int64_t block, F f) {
         f(first, std::min(channel_tile, block - first));
 }
 
-/// One output pixel: the largest of each channel over a window's taps, `rectified` or not.
+/// One output pixel: the largest of each channel over a window's taps, `rectified` or not. \param saved may
+/// be null
 template <class T>
 void max_pixel(const PoolGeometry& at, int row, int column, bool rectified, const T* x, T* y,
                std::uint8_t* saved) {
@@ -249,7 +249,8 @@ void max_pixel(const PoolGeometry& at, int row, int column, bool rectified, cons
             position[c] = no_position;
         }
         convert(best, y + start, size);
-        for (std::int64_t c = 0; c < size; ++c) saved[start + c] = static_cast<std::uint8_t>(position[c]);
+        for (std::int64_t c = 0; c < size && saved != nullptr; ++c)
+            saved[start + c] = static_cast<std::uint8_t>(position[c]);
     });
 }
 

@@ -9,7 +9,8 @@
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
-/// MaxPool and AveragePool. `saved` holds the position of each maximum in its window, in the output's order.
+/// MaxPool and AveragePool. `saved` holds the position of each maximum in its window, in the output's order,
+/// where there is training.
 template <class T>
 class PoolKernel : public NodeKernel {
   public:
@@ -24,22 +25,20 @@ class PoolKernel : public NodeKernel {
         for (std::int64_t plane = 0; plane < planes; ++plane) {
             const T* x = static_cast<const T*>(call.input) + plane * at_.input_plane(); // (H, W, block)
             T* y = static_cast<T*>(call.output) + plane * at_.output_plane();           // (H', W', block)
-            std::uint8_t* saved = saved_of(call, plane);
+            std::uint8_t* saved = call.training ? saved_of(call, plane) : nullptr;
             for (int row = 0; row < at_.rows; ++row) {
                 if (maximum_ && tiles_) {
-                    const T* top = x + std::int64_t{2} * row * at_.width * at_.block;
-                    const std::int64_t to = std::int64_t{row} * at_.columns * at_.block;
-                    detail::with_lanes(at_.block, [&](auto lanes) {
-                        detail::max_row_2x2<T>(detail::plain(top), detail::plain(top + at_.width * at_.block),
-                                               detail::plain(y + to), saved + to, at_.columns, at_.block,
-                                               rectified_, lanes);
-                    });
+                    if (saved != nullptr)
+                        select_tiles<true>(x, row, y, saved);
+                    else
+                        select_tiles<false>(x, row, y, saved);
                     continue;
                 }
                 for (int column = 0; column < at_.columns; ++column) {
                     const std::int64_t to = (std::int64_t{row} * at_.columns + column) * at_.block;
                     if (maximum_)
-                        detail::max_pixel(at_, row, column, rectified_, x, y + to, saved + to);
+                        detail::max_pixel(at_, row, column, rectified_, x, y + to,
+                                          saved != nullptr ? saved + to : nullptr);
                     else
                         detail::average_pixel(at_, row, column, x, y + to);
                 }
@@ -67,6 +66,18 @@ class PoolKernel : public NodeKernel {
   private:
     [[nodiscard]] std::uint8_t* saved_of(const Call& call, std::int64_t plane) const {
         return maximum_ ? static_cast<std::uint8_t*>(call.saved) + plane * at_.output_plane() : nullptr;
+    }
+
+    /// A row of outputs from windows of 2 x 2. \tparam Saves whether positions are
+    template <bool Saves>
+    void select_tiles(const T* x, int row, T* y, std::uint8_t* saved) const {
+        const T* top = x + std::int64_t{2} * row * at_.width * at_.block;
+        const std::int64_t to = std::int64_t{row} * at_.columns * at_.block;
+        detail::with_lanes(at_.block, [&](auto lanes) {
+            detail::max_row_2x2<T, Saves>(detail::plain(top), detail::plain(top + at_.width * at_.block),
+                                          detail::plain(y + to), Saves ? saved + to : nullptr, at_.columns,
+                                          at_.block, rectified_, lanes);
+        });
     }
 
     /// Windows of 2 x 2 that touch each input once; an odd last row or column belongs to none.
