@@ -9,6 +9,9 @@
 
 using namespace plimsoll;
 
+static_assert(std::is_nothrow_move_assignable_v<Streaming<u8>> &&
+              !std::is_copy_constructible_v<Streaming<u8>>);
+
 namespace {
 
 constexpr Shape shape{24, 24, 3};

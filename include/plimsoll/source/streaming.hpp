@@ -206,6 +206,7 @@ class Streaming : public Sliceable<Streaming<PixelType>> {
     /// \param shards TFRecord files.
     Streaming(const std::vector<std::string>& shards, Shape shape, const StreamingOptions& options = {});
     Streaming(Streaming&&) noexcept;
+    Streaming& operator=(Streaming&&) noexcept;
     ~Streaming();
 
     [[nodiscard]] std::uint64_t size() const { return labels_.size(); }

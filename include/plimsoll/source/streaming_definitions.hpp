@@ -69,6 +69,9 @@ template <class PixelType>
 Streaming<PixelType>::Streaming(Streaming&&) noexcept = default;
 
 template <class PixelType>
+Streaming<PixelType>& Streaming<PixelType>::operator=(Streaming&&) noexcept = default;
+
+template <class PixelType>
 Streaming<PixelType>::~Streaming() = default;
 
 template <class PixelType>

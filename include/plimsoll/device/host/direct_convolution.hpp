@@ -184,14 +184,14 @@ void DirectConvolution<T>::make_primitives(const std::string& where) {
     forward_ = make(dnnl_forward_training, limits.forward_weights(), nullptr);
     if (!forward_) return; // the others are chosen by it
     const std::int64_t most_scratch = needs(site_).scratch;
-    if (detail::PatchWeightGradient<T>::pays(site_)) patches_.emplace(site_, most_scratch, where);
-    if (patches_ && !*patches_) patches_.reset();
-    if (!patches_ && detail::ProductWeightGradient<T>::pays(site_))
-        products_.emplace(site_, most_scratch, where);
-    if (products_ && !*products_) products_.reset();
-    if (!patches_ && !products_ && detail::PatchWeightGradient<T>::pays_in_tiles(site_))
-        patches_.emplace(site_, most_scratch, where);
-    if (patches_ && !*patches_) patches_.reset();
+    const auto try_way = [&](auto& way) {
+        way.emplace(site_, most_scratch, where);
+        if (!*way) way.reset();
+    };
+    using Patches = detail::PatchWeightGradient<T>;
+    if (Patches::pays(site_)) try_way(patches_);
+    if (!patches_ && detail::ProductWeightGradient<T>::pays(site_)) try_way(products_);
+    if (!patches_ && !products_ && Patches::pays_in_tiles(site_)) try_way(patches_);
     if (!patches_ && !products_)
         weight_gradient_ =
             detail::WeightGradient<T>(site_, limits.plain_weights(4), limits.workspace(), where);

@@ -61,11 +61,9 @@ class PatchWeightGradient {
     }
     /// Workspace to give: ours, and what the library takes, which was measured over AVX-512 and AMX.
     static constexpr std::int64_t wanted_scratch(const Site& site) {
-        const std::int64_t pixels = rows_at_once(site) * site.output.width, filters = site.output.channels;
-        const std::int64_t packed =
-            2 * round_up(pixels, depth_of_tiles) * round_up(filters, block_of(filters));
-        return gathered_bytes(site, rows_at_once(site)) + (sizeof(T) == 4 ? 4096 : aligned(packed) + 32768) +
-               4 * height(site) * filters;
+        const std::int64_t rows = rows_at_once(site);
+        return gathered_bytes(site, rows) + (sizeof(T) == 4 ? 4096 : packed_bytes(site, rows) + 32768) +
+               4 * height(site) * site.output.channels;
     }
     [[nodiscard]] explicit operator bool() const { return is_made_; }
     /// The bias's gradient (F) is right behind it.
@@ -225,9 +223,12 @@ class PatchWeightGradient {
     }
     /// Workspace of ours and, as measured, of the library's product of packed operands.
     static std::int64_t tiled_scratch(const Site& site, std::int64_t rows) {
+        return gathered_bytes(site, rows) + packed_bytes(site, rows) + 8192;
+    }
+    /// Of output gradients, in 16 bits.
+    static constexpr std::int64_t packed_bytes(const Site& site, std::int64_t rows) {
         const std::int64_t filters = site.output.channels;
-        return gathered_bytes(site, rows) +
-               aligned(2 * padded(rows * site.output.width) * round_up(filters, block_of(filters))) + 8192;
+        return aligned(2 * padded(rows * site.output.width) * round_up(filters, block_of(filters)));
     }
     /// Equal parts of all rows within the limits; 0: there are none.
     static std::int64_t tiled_rows_at_once(const Site& site, std::int64_t most_scratch) {
@@ -313,14 +314,12 @@ class PatchWeightGradient {
         const std::int64_t width = site_.input.width, count = site_.input.channels, all = wide(site_);
         const std::int64_t padding = std::min<std::int64_t>(site_.facts.window.padding, all);
         const std::int64_t taken = std::min(width, all - padding);
-        const bool is_there = y >= 0 && y < site_.input.height && taken >= channels_at_once;
-        for (std::int64_t c = 0; c < count && (padding > 0 || padding + taken < all || !is_there); ++c) {
-            std::fill_n(channels + c * plane, is_there ? padding : all, Word{});
-            if (is_there) std::fill_n(channels + c * plane + padding + taken, all - padding - taken, Word{});
-        }
-        if (y < 0 || y >= site_.input.height) return;
+        const bool is_beyond = y < 0 || y >= site_.input.height;
+        for (std::int64_t c = 0; c < count && (is_beyond || taken < all); ++c)
+            std::fill_n(channels + c * plane, all, Word{});
+        if (is_beyond) return;
         const Word* pixels = x + y * width * count;
-        if (!is_there) { // a narrow one
+        if (taken < channels_at_once) {
             for (std::int64_t c = 0; c < count; ++c)
                 for (std::int64_t at = 0; at < taken; ++at)
                     channels[c * plane + padding + at] = pixels[at * count + c];
