@@ -457,6 +457,12 @@ TEST_CASE("convolution, channels last") {
     convolution<Conv2d<16, 3, 1, 1>>({12, 12, 16});
     convolution<Conv2d<32, 3>>({40, 37, 16}); // where tiles are multiplied: patches too
     convolution<Conv2d<24, 2>>({9, 20, 24});
+    // Where tiles are multiplied, input gradients go forward over turned windows: of even sizes, of one
+    // pixel, padded; not where pictures' own padding is as wide as the window.
+    convolution<Conv2d<48, 5, 1, 1>>({9, 12, 32});
+    convolution<Conv2d<33, 4, 1, 3>>({6, 5, 24});
+    convolution<Conv2d<64, 1>>({5, 7, 32});
+    convolution<Conv2d<16, 3, 1, 3>>({6, 7, 32});
     // Weight gradients that are made of products.
     convolution<Conv2d<24, 1, 3>>({7, 8, 16});
     convolution<Conv2d<256, 3, 1, 1>>({2, 3, 128});
@@ -762,7 +768,26 @@ void check_limits(Site site, bool fast) {
     for (const std::string_view name : kernel.implementations()) CHECK(!name.empty());
 }
 
+/// Whether an input gradient is made as an output is.
+template <class T, class Layer>
+bool input_gradient_goes_forward(Shape in) {
+    Site site = channels_last<Layer>(in);
+    site.images = 2;
+    const std::array<std::string_view, 3> ways = DirectConvolution<T>(site, Team(1)).implementations();
+    return ways[2] == ways[0] && ways[0].starts_with("brg"); // the older kernels have one name for both
+}
+
 } // namespace
+
+TEST_CASE("input gradients go forward where tiles are multiplied") {
+    if (!detail::computes_bfloat16_tiles()) {
+        MESSAGE("skipped: this processor has no AMX");
+        return;
+    }
+    CHECK(input_gradient_goes_forward<bfloat16, Conv2d<48, 5, 1, 1>>({9, 12, 32}));
+    CHECK(input_gradient_goes_forward<bfloat16, Conv2d<128, 3>>({17, 17, 128}));
+    CHECK(!input_gradient_goes_forward<bfloat16, Conv2d<16, 3, 1, 3>>({6, 7, 32}));
+}
 
 namespace {
 

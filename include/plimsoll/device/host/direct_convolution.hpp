@@ -2,8 +2,9 @@
 /// \file
 /// Convolution by oneDNN's direct algorithm.
 
+#include <plimsoll/device/host/convolution_shape.hpp>
+#include <plimsoll/device/host/input_gradient.hpp>
 #include <plimsoll/device/host/loops.hpp>
-#include <plimsoll/device/host/onednn.hpp>
 #include <plimsoll/device/host/patch_weight_gradient.hpp>
 #include <plimsoll/device/host/product_weight_gradient.hpp>
 #include <plimsoll/device/host/weight_gradient.hpp>
@@ -106,7 +107,7 @@ class DirectConvolution : public NodeKernel {
                 patches_    ? patches_->implementation()
                 : products_ ? products_->implementation()
                             : weight_gradient_.implementation(),
-                input_gradient_.implementation()};
+                input_gradient_ ? input_gradient_->implementation() : std::string_view{}};
     }
 
     void pack(const Call& call) override;
@@ -138,50 +139,37 @@ class DirectConvolution : public NodeKernel {
     Site site_;
     Team team_;
     LoopConvolution<T> loops_;
-    Primitive forward_, input_gradient_;
+    Primitive forward_;
+    std::optional<detail::InputGradient<T>> input_gradient_;
     // One of these.
     std::optional<detail::PatchWeightGradient<T>> patches_;
     std::optional<detail::ProductWeightGradient<T>> products_;
     detail::WeightGradient<T> weight_gradient_;
-    Primitive pack_forward_, pack_input_gradient_, unpack_gradient_;
-    bool one_copy_ = false;           ///< forward and input gradient read the same packed weights
+    Primitive pack_forward_, unpack_gradient_;
     std::int64_t forward_bytes_ = 0;  ///< packed weights of forward
-    std::int64_t data_bytes_ = 0;     ///< packed weights of the input gradient, behind them
     std::int64_t gradient_bytes_ = 0; ///< a partial weight gradient; 0 where plain loops make it
 
-    struct Worker {
-        Operands forward, input_gradient;
-    };
-    std::vector<Worker> workers_;
-    Operands pack_forward_operands_, pack_data_operands_, unpack_operands_;
+    std::vector<Operands> forward_operands_; ///< of a worker
+    Operands pack_forward_operands_;
+    int unpacked_strips_ = 1;
+    std::vector<Operands> unpack_operands_; ///< of a strip of filters
 };
 
 template <class T>
 void DirectConvolution<T>::make_primitives(const std::string& where) {
     using detail::onednn::bytes;
     using detail::onednn::tagged;
-    const Window window = site_.facts.window;
+    const std::int64_t kernel = site_.facts.window.kernel;
     const std::int64_t filters = site_.output.channels, channels = site_.input.channels;
-    const Desc x = detail::activation<T>(site_.input, site_.input_layout, site_.images);
-    const Desc y = detail::activation<T>(site_.output, site_.output_layout, site_.images);
-    if (x.get() == nullptr || y.get() == nullptr) return;
-    const Desc any = tagged<T>({filters, channels, window.kernel, window.kernel}, dnnl_format_tag_any);
-    const Desc plain = tagged({filters, channels, window.kernel, window.kernel}, dnnl_oihw);
+    const detail::ConvolutionShape<T> shape(site_);
+    if (!shape) return;
+    const Desc any = tagged<T>({filters, channels, kernel, kernel}, dnnl_format_tag_any);
+    const Desc plain = tagged({filters, channels, kernel, kernel}, dnnl_oihw);
     const Desc bias = has_bias() ? tagged({filters}, dnnl_x) : Desc();
-    const dnnl_dims_t strides = {window.stride, window.stride};
-    const dnnl_dims_t before = {window.padding, window.padding};
-    const auto after = [&](int input, int output) { // what the last window covers beyond the picture
-        return std::int64_t{output - 1} * window.stride + window.kernel - input - window.padding;
-    };
-    const dnnl_dims_t behind = {after(site_.input.height, site_.output.height),
-                                after(site_.input.width, site_.output.width)};
     const detail::ConvolutionLimits limits{site_, sizeof(T)};
-    const auto make = [&](dnnl_prop_kind_t kind, std::int64_t limit, const Primitive* hint) {
-        Primitive made = Primitive::convolution(kind, x, any, kind == dnnl_backward_data ? Desc() : bias, y,
-                                                strides, before, behind, hint, limits.workspace(), where);
-        return made && bytes(made.query(dnnl_query_weights_md)) > limit ? Primitive() : std::move(made);
-    };
-    forward_ = make(dnnl_forward_training, limits.forward_weights(), nullptr);
+    forward_ = Primitive::convolution(dnnl_forward_training, shape.x, any, bias, shape.y, shape.strides,
+                                      shape.before, shape.behind, nullptr, limits.workspace(), where);
+    if (bytes(forward_.weights()) > limits.forward_weights()) forward_ = {};
     if (!forward_) return; // the others are chosen by it
     const std::int64_t most_scratch = needs(site_).scratch;
     const auto try_way = [&](auto& way) {
@@ -195,23 +183,26 @@ void DirectConvolution<T>::make_primitives(const std::string& where) {
     if (!patches_ && !products_)
         weight_gradient_ =
             detail::WeightGradient<T>(site_, limits.plain_weights(4), limits.workspace(), where);
-    const Desc packed = forward_.query(dnnl_query_weights_md);
+    const Desc packed = forward_.weights();
     pack_forward_ = Primitive::reorder(plain, packed, where);
     forward_bytes_ = bytes(packed);
-    if (site_.input_gradient)
-        input_gradient_ = make(dnnl_backward_data, limits.plain_weights(sizeof(T)), &forward_);
-    if (input_gradient_) {
-        const Desc second = input_gradient_.query(dnnl_query_weights_md);
-        one_copy_ = dnnl_memory_desc_equal(packed.get(), second.get()) != 0;
-        if (!one_copy_) {
-            pack_input_gradient_ = Primitive::reorder(plain, second, where);
-            data_bytes_ = bytes(second);
-        }
+    if (site_.input_gradient) {
+        input_gradient_.emplace(site_, shape, forward_, limits.plain_weights(sizeof(T)), limits.workspace(),
+                                where);
+        if (!*input_gradient_) input_gradient_.reset();
     }
-    if (const Desc gradient = gradient_format(); gradient.get() != nullptr) {
-        unpack_gradient_ = Primitive::reorder(gradient, plain, where);
-        gradient_bytes_ = bytes(gradient);
-    }
+    const Desc gradient = gradient_format();
+    gradient_bytes_ = bytes(gradient);
+    if (gradient_bytes_ == 0) return;
+    if (!weight_gradient_) // by taps: several threads unpack some of the filters each
+        for (const int strips : {2, 4, 8})
+            if (filters % (16 * strips) == 0) unpacked_strips_ = strips;
+    const std::int64_t some = filters / unpacked_strips_;
+    const Desc from = unpacked_strips_ == 1 ? gradient : detail::by_taps(site_, some);
+    const Desc to = tagged({some, channels, kernel, kernel}, dnnl_oihw);
+    unpack_gradient_ = Primitive::reorder(from, to, where);
+    for (int strip = 0; strip < unpacked_strips_; ++strip)
+        unpack_operands_.push_back({unpack_gradient_, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}});
 }
 
 template <class T>
@@ -224,34 +215,32 @@ DirectConvolution<T>::DirectConvolution(const Site& site, const Team& team)
     const Desc x = detail::activation<T>(site.input, site.input_layout, site.images);
     const Desc y = detail::activation<T>(site.output, site.output_layout, site.images);
     const Desc bias = has_bias() ? detail::onednn::tagged({site.output.channels}, dnnl_x) : Desc();
-    const auto weights = [](const Primitive& p) { return p ? p.query(dnnl_query_weights_md) : Desc(); };
-    const Desc packed = weights(forward_), second = weights(input_gradient_);
-    const Desc gradient = gradient_format();
-    workers_.resize(static_cast<std::size_t>(std::max(site.lanes, 1)));
-    for (Worker& worker : workers_) {
-        if (has_bias()) {
-            worker.forward = {
-                forward_,
-                {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_DST, y}, {DNNL_ARG_BIAS, bias}}};
-        } else {
-            worker.forward = {forward_, {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_DST, y}}};
-        }
-        worker.input_gradient = {
-            input_gradient_, {{DNNL_ARG_DIFF_DST, y}, {DNNL_ARG_WEIGHTS, second}, {DNNL_ARG_DIFF_SRC, x}}};
+    const Desc packed = forward_.weights();
+    for (int worker = 0; worker < std::max(site.lanes, 1); ++worker) {
+        if (has_bias())
+            forward_operands_.push_back(
+                {forward_,
+                 {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_DST, y}, {DNNL_ARG_BIAS, bias}}});
+        else
+            forward_operands_.push_back(
+                {forward_, {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_DST, y}}});
     }
     const std::int64_t kernel = site.facts.window.kernel;
     const Desc plain =
         detail::onednn::tagged({site.output.channels, site.input.channels, kernel, kernel}, dnnl_oihw);
     pack_forward_operands_ = {pack_forward_, {{DNNL_ARG_FROM, plain}, {DNNL_ARG_TO, packed}}};
-    pack_data_operands_ = {pack_input_gradient_, {{DNNL_ARG_FROM, plain}, {DNNL_ARG_TO, second}}};
-    unpack_operands_ = {unpack_gradient_, {{DNNL_ARG_FROM, gradient}, {DNNL_ARG_TO, plain}}};
 }
 
 template <class T>
 Needs DirectConvolution<T>::used() const {
     Needs used = LoopConvolution<T>::needs(site_);
-    used.packed = aligned(forward_bytes_) + aligned(data_bytes_);
-    used.scratch = std::max(forward_.scratch(), input_gradient_.scratch());
+    used.packed = aligned(forward_bytes_);
+    used.scratch = aligned(pack_forward_.scratch());
+    if (input_gradient_) {
+        used.packed += aligned(input_gradient_->packed_bytes());
+        used.scratch += input_gradient_->scratch(); // packed at the same time
+    }
+    used.scratch = std::max(used.scratch, forward_.scratch());
     if (gradient_bytes_ == 0) return used;
     used.partial = partial_bytes();
     const std::int64_t of_gradient = patches_    ? patches_->scratch()
@@ -263,17 +252,22 @@ Needs DirectConvolution<T>::used() const {
 
 template <class T>
 void DirectConvolution<T>::pack(const Call& call) {
-    const SingleThreaded single;
-    if (pack_forward_) pack_forward_operands_.run({call.parameters[0], call.packed}, call.scratch);
-    if (pack_input_gradient_)
-        pack_data_operands_.run({call.parameters[0], detail::floats_at(call.packed, aligned(forward_bytes_))},
-                                call.scratch);
+    if (!forward_) return;
+    const float* weights = call.parameters[0]; // (F, C, K, K)
+    void* seconds = detail::floats_at(call.packed, aligned(forward_bytes_));
+    void* second_scratch = detail::floats_at(call.scratch, aligned(pack_forward_.scratch()));
+    team_.parallel(input_gradient_ ? 2 : 1, [&](int task, int) {
+        if (task == 0)
+            pack_forward_operands_.run({weights, call.packed}, call.scratch);
+        else
+            input_gradient_->pack(weights, seconds, second_scratch);
+    });
 }
 
 template <class T>
 void DirectConvolution<T>::forward(const Call& call) {
     if (!forward_) return loops_.forward(call);
-    Operands& operands = workers_[static_cast<std::size_t>(call.worker)].forward;
+    Operands& operands = forward_operands_[static_cast<std::size_t>(call.worker)];
     if (has_bias())
         operands.run({call.input, call.packed, call.output, call.parameters[1]}, call.scratch);
     else
@@ -290,9 +284,7 @@ void DirectConvolution<T>::backward(const Call& call) {
         loops_.weight_gradient(call);
     if (!site_.input_gradient) return;
     if (!input_gradient_) return loops_.input_gradient(call);
-    const std::int64_t offset = one_copy_ ? 0 : aligned(forward_bytes_);
-    workers_[static_cast<std::size_t>(call.worker)].input_gradient.run(
-        {call.output_gradient, detail::floats_at(call.packed, offset), call.input_gradient}, call.scratch);
+    input_gradient_->run(call, call.packed, detail::floats_at(call.packed, aligned(forward_bytes_)));
 }
 
 /// The library's convolutions cannot add to a weight gradient: all but a lane's first piece go through
@@ -323,6 +315,9 @@ void DirectConvolution<T>::weight_gradient(const Call& call) {
 template <class T>
 void DirectConvolution<T>::reduce(const Call& call, int lanes) {
     if (gradient_bytes_ == 0) return loops_.reduce(call, lanes);
+    if (has_bias())
+        detail::sum_lanes(call.gradients[1], detail::floats_at(call.partial, bias_offset()),
+                          site_.output.channels, call.partial_stride, lanes, call.accumulate);
     constexpr std::int64_t at_once = 4096;
     const std::int64_t all = gradient_bytes_ / 4;
     team_.parallel(static_cast<int>((all + at_once - 1) / at_once), [&](int task, int) {
@@ -335,17 +330,18 @@ void DirectConvolution<T>::reduce(const Call& call, int lanes) {
             for (std::int64_t i = 0; i < count; ++i) sum[i] += term[i];
         }
     });
-    const SingleThreaded single;
-    if (has_bias())
-        detail::sum_lanes(call.gradients[1], detail::floats_at(call.partial, bias_offset()),
-                          site_.output.channels, call.partial_stride, lanes, call.accumulate);
-    if (!call.accumulate) return unpack_operands_.run({call.partial, call.gradients[0]});
-    unpack_operands_.run({call.partial, call.scratch});
-    float* __restrict gradient = call.gradients[0]; // (F, C, K, K)
-    const float* __restrict term = static_cast<const float*>(call.scratch);
-    const std::int64_t count = site_.facts.parameters[0].size();
-    PLIMSOLL_SIMD
-    for (std::int64_t i = 0; i < count; ++i) gradient[i] += term[i];
+    const std::int64_t filters = site_.output.channels / unpacked_strips_;
+    const std::int64_t piece = site_.facts.parameters[0].size() / unpacked_strips_;
+    team_.parallel(unpacked_strips_, [&](int strip, int) {
+        const void* packed = detail::floats_at(call.partial, 4 * filters * strip);
+        float* __restrict gradient = call.gradients[0] + piece * strip; // (filters, C, K, K)
+        Operands& operands = unpack_operands_[static_cast<std::size_t>(strip)];
+        if (!call.accumulate) return operands.run({packed, gradient});
+        float* __restrict term = detail::floats_at(call.scratch, 4 * piece * strip);
+        operands.run({packed, term});
+        PLIMSOLL_SIMD
+        for (std::int64_t i = 0; i < piece; ++i) gradient[i] += term[i];
+    });
 }
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

@@ -8,6 +8,7 @@
 #if PLIMSOLL_WITH_ONEDNN
 
 #include <algorithm>
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -50,6 +51,12 @@ class GradientProduct {
 inline onednn::Desc by_taps(const Site& site) {
     const std::int64_t kernel = site.facts.window.kernel;
     return onednn::tagged({site.output.channels, site.input.channels, kernel, kernel}, dnnl_hwio);
+}
+/// The same of some of the filters, as it lies among all of them.
+inline onednn::Desc by_taps(const Site& site, std::int64_t filters) {
+    const std::int64_t kernel = site.facts.window.kernel, channels = site.input.channels;
+    const std::int64_t tap = channels * site.output.channels;
+    return onednn::strided({filters, channels, kernel, kernel}, {1, site.output.channels, kernel * tap, tap});
 }
 
 } // namespace plimsoll::inline PLIMSOLL_ABI::detail

@@ -84,6 +84,20 @@ Desc tagged(const std::int64_t (&extents)[Rank], dnnl_format_tag_t tag) {
     return desc;
 }
 
+/// Floats that lie apart as `strides` says.
+template <std::size_t Rank>
+Desc strided(const std::int64_t (&extents)[Rank], const std::int64_t (&strides)[Rank]) {
+    dnnl_dims_t dims{}, apart{};
+    for (std::size_t i = 0; i < Rank; ++i) {
+        dims[i] = extents[i];
+        apart[i] = strides[i];
+    }
+    Desc desc;
+    check(desc.by_strides(static_cast<int>(Rank), dims, data_type<float>, apart),
+          "memory descriptor by strides", "a tensor");
+    return desc;
+}
+
 /// A dense matrix of T (rows, columns), stored by columns where `transposed`.
 template <class T = float>
 Desc matrix(std::int64_t rows, std::int64_t columns, bool transposed = false) {
@@ -171,6 +185,8 @@ class Primitive {
     [[nodiscard]] Desc query(dnnl_query_t what) const {
         return Desc(dnnl_primitive_desc_query_md(desc_.get(), what, 0));
     }
+    /// How it reads its weights; empty without a primitive.
+    [[nodiscard]] Desc weights() const { return *this ? query(dnnl_query_weights_md) : Desc(); }
     [[nodiscard]] std::int64_t scratch() const { return *this ? scratch_of(desc_.get()) : 0; }
     /// What the library calls its way of doing it ("jit:avx512_core"); empty where it has none.
     [[nodiscard]] std::string_view implementation() const {

@@ -2,8 +2,8 @@
 /// \file
 /// The weight gradient of a convolution on oneDNN, within a limit of workspace.
 
+#include <plimsoll/device/host/convolution_shape.hpp>
 #include <plimsoll/device/host/loops.hpp>
-#include <plimsoll/device/host/onednn.hpp>
 #include <plimsoll/device/kernel.hpp>
 
 #if PLIMSOLL_WITH_ONEDNN
@@ -15,17 +15,6 @@
 #include <vector>
 
 namespace plimsoll::inline PLIMSOLL_ABI::detail {
-
-/// A batch of T in its layout; empty where the library has no name for it.
-template <class T>
-onednn::Desc activation(Shape shape, Layout layout, int images) {
-    const std::int64_t extents[] = {images, shape.channels, shape.height, shape.width};
-    if (layout.block == shape.channels) return onednn::tagged<T>(extents, dnnl_nhwc);
-    if (layout.block == 1) return onednn::tagged<T>(extents, dnnl_nchw);
-    if (layout.block == 8) return onednn::tagged<T>(extents, dnnl_nChw8c);
-    if (layout.block == 16) return onednn::tagged<T>(extents, dnnl_nChw16c);
-    return {};
-}
 
 /// In 16 bits the library transposes whole pictures in its workspace, which takes as much as a few of them.
 /// Where that is over the limit, a picture is cut into bands of rows, and the gradient is the sum over them:
