@@ -804,7 +804,7 @@ int pieces_of_weight_gradient(Shape in, std::int64_t most_scratch) {
     const Parameter& facts = site.facts.parameters[0];
     detail::WeightGradient<bfloat16> gradient(site, 8 * 1024 * facts.size(), most_scratch, "a test");
     if (!gradient) return 0;
-    CHECK(gradient.scratch() <= most_scratch);
+    CHECK(gradient.workspace() <= most_scratch);
     const std::int64_t bytes = detail::onednn::bytes(gradient.format());
     const Memory x(site.input.size() * images * 2), dy(site.output.size() * images * 2);
     const Memory piece(bytes), sum(bytes), scratch(most_scratch), plain(facts.size() * 4);

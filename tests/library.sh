@@ -21,7 +21,7 @@ for name in 'TrainingLoop<unsigned char, float, [^ ]*Host>::fit(' 'InMemory<unsi
 done
 own='(TrainingLoop<.*>::(fit|step)|Engine<.*>::(evaluate|run|run_with|save|load)|Executor<.*>::(run|update|bind)|
 InMemory<unsigned char>::(InMemory|read)|DenseKernel<.*>::(for|back)ward|Convolution<float>::(for|back)ward|
-WeightGradient<|PoolKernel<|Json|[sS]afetensors|cgroup)'
+InputGradient<|WeightGradient<|PoolKernel<|Json|[sS]afetensors|cgroup)'
 if grep -E " [TtWw] " "$work/names" | grep -v _Function_handler | grep -E "$(printf '%s' "$own" | tr -d '\n')"; then
     echo "the program has these of its own"
     exit 1

@@ -58,6 +58,7 @@
     PLIMSOLL_TEMPLATE class DirectConvolution<T>;                                                            \
     PLIMSOLL_TEMPLATE class WinogradConvolution<T>;                                                          \
     PLIMSOLL_TEMPLATE class LoopConvolution<T>;                                                              \
+    PLIMSOLL_TEMPLATE class detail::InputGradient<T>;                                                        \
     PLIMSOLL_TEMPLATE class detail::PatchWeightGradient<T>;                                                  \
     PLIMSOLL_TEMPLATE class detail::ProductWeightGradient<T>;                                                \
     PLIMSOLL_TEMPLATE class detail::WeightGradient<T>;

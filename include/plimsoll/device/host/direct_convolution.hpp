@@ -8,11 +8,14 @@
 #include <plimsoll/device/host/patch_weight_gradient.hpp>
 #include <plimsoll/device/host/product_weight_gradient.hpp>
 #include <plimsoll/device/host/weight_gradient.hpp>
+#include <plimsoll/device/host/weight_gradient_way.hpp>
 
 #if PLIMSOLL_WITH_ONEDNN
 
 #include <algorithm>
+#include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
@@ -104,9 +107,7 @@ class DirectConvolution : public NodeKernel {
     /// The library's names for its ways ("jit:avx512_core"); empty where plain loops do it.
     [[nodiscard]] std::array<std::string_view, 3> implementations() const {
         return {forward_.implementation(),
-                patches_    ? patches_->implementation()
-                : products_ ? products_->implementation()
-                            : weight_gradient_.implementation(),
+                weight_gradient_ ? weight_gradient_->implementation() : std::string_view{},
                 input_gradient_ ? input_gradient_->implementation() : std::string_view{}};
     }
 
@@ -120,34 +121,20 @@ class DirectConvolution : public NodeKernel {
     using Primitive = detail::onednn::Primitive;
     using Operands = detail::onednn::Operands;
 
-    void make_primitives(const std::string& where);
+    void make_forward(const detail::ConvolutionShape<T>& shape, const std::string& where);
     [[nodiscard]] bool has_bias() const { return site_.facts.parameters.size() > 1; }
-    /// Bytes from a partial's start to its bias gradient.
-    [[nodiscard]] std::int64_t bias_offset() const {
-        return patches_ ? gradient_bytes_ : aligned(gradient_bytes_);
-    }
-    [[nodiscard]] std::int64_t partial_bytes() const {
-        return aligned(bias_offset() +
-                       (has_bias() || patches_ ? 4 * std::int64_t{site_.output.channels} : 0));
-    }
-    void weight_gradient(const Call& call);
-    /// A lane's partial weight gradient as it lies; empty where plain loops make it.
-    [[nodiscard]] Desc gradient_format() const {
-        return patches_ ? patches_->format() : products_ ? products_->format() : weight_gradient_.format();
-    }
+    /// The first way that pays and that the library is fast at; none where plain loops do it.
+    std::unique_ptr<detail::WeightGradientWay> find_weight_gradient(const std::string& where) const;
+    void make_unpacking(const std::string& where);
 
     Site site_;
     Team team_;
     LoopConvolution<T> loops_;
     Primitive forward_;
     std::optional<detail::InputGradient<T>> input_gradient_;
-    // One of these.
-    std::optional<detail::PatchWeightGradient<T>> patches_;
-    std::optional<detail::ProductWeightGradient<T>> products_;
-    detail::WeightGradient<T> weight_gradient_;
+    std::unique_ptr<detail::WeightGradientWay> weight_gradient_;
     Primitive pack_forward_, unpack_gradient_;
-    std::int64_t forward_bytes_ = 0;  ///< packed weights of forward
-    std::int64_t gradient_bytes_ = 0; ///< a partial weight gradient; 0 where plain loops make it
+    std::int64_t forward_bytes_ = 0; ///< packed weights of forward
 
     std::vector<Operands> forward_operands_; ///< of a worker
     Operands pack_forward_operands_;
@@ -156,79 +143,89 @@ class DirectConvolution : public NodeKernel {
 };
 
 template <class T>
-void DirectConvolution<T>::make_primitives(const std::string& where) {
-    using detail::onednn::bytes;
-    using detail::onednn::tagged;
+DirectConvolution<T>::DirectConvolution(const Site& site, const Team& team)
+    : site_(site), team_(team), loops_(site, team) {
+    const std::string where =
+        text(site.facts.name, " ", to_string(site.input), " to ", to_string(site.output), ", kernel ",
+             site.facts.window.kernel, ", ", site.images, " images, node ", site.node);
+    const detail::ConvolutionShape<T> shape(site);
+    if (!shape) return;
+    make_forward(shape, where);
+    if (!forward_) return; // the others are chosen by it
+    const detail::ConvolutionLimits limits{site, sizeof(T)};
+    if (site.input_gradient) {
+        input_gradient_.emplace(site, shape, forward_, limits.plain_weights(sizeof(T)), limits.workspace(),
+                                where);
+        if (!*input_gradient_) input_gradient_.reset();
+    }
+    weight_gradient_ = find_weight_gradient(where);
+    if (weight_gradient_) make_unpacking(where);
+}
+
+template <class T>
+void DirectConvolution<T>::make_forward(const detail::ConvolutionShape<T>& shape, const std::string& where) {
+    using detail::onednn::bytes, detail::onednn::tagged;
     const std::int64_t kernel = site_.facts.window.kernel;
     const std::int64_t filters = site_.output.channels, channels = site_.input.channels;
-    const detail::ConvolutionShape<T> shape(site_);
-    if (!shape) return;
     const Desc any = tagged<T>({filters, channels, kernel, kernel}, dnnl_format_tag_any);
     const Desc plain = tagged({filters, channels, kernel, kernel}, dnnl_oihw);
     const Desc bias = has_bias() ? tagged({filters}, dnnl_x) : Desc();
     const detail::ConvolutionLimits limits{site_, sizeof(T)};
     forward_ = Primitive::convolution(dnnl_forward_training, shape.x, any, bias, shape.y, shape.strides,
                                       shape.before, shape.behind, nullptr, limits.workspace(), where);
-    if (bytes(forward_.weights()) > limits.forward_weights()) forward_ = {};
-    if (!forward_) return; // the others are chosen by it
-    const std::int64_t most_scratch = needs(site_).scratch;
-    const auto try_way = [&](auto& way) {
-        way.emplace(site_, most_scratch, where);
-        if (!*way) way.reset();
-    };
-    using Patches = detail::PatchWeightGradient<T>;
-    if (Patches::pays(site_)) try_way(patches_);
-    if (!patches_ && detail::ProductWeightGradient<T>::pays(site_)) try_way(products_);
-    if (!patches_ && !products_ && Patches::pays_in_tiles(site_)) try_way(patches_);
-    if (!patches_ && !products_)
-        weight_gradient_ =
-            detail::WeightGradient<T>(site_, limits.plain_weights(4), limits.workspace(), where);
+    forward_bytes_ = bytes(forward_.weights());
+    if (forward_bytes_ > limits.forward_weights()) forward_ = {};
+    if (!forward_) return;
     const Desc packed = forward_.weights();
     pack_forward_ = Primitive::reorder(plain, packed, where);
-    forward_bytes_ = bytes(packed);
-    if (site_.input_gradient) {
-        input_gradient_.emplace(site_, shape, forward_, limits.plain_weights(sizeof(T)), limits.workspace(),
-                                where);
-        if (!*input_gradient_) input_gradient_.reset();
+    pack_forward_operands_ = {pack_forward_, {{DNNL_ARG_FROM, plain}, {DNNL_ARG_TO, packed}}};
+    for (int worker = 0; worker < std::max(site_.lanes, 1); ++worker) {
+        if (has_bias())
+            forward_operands_.push_back({forward_,
+                                         {{DNNL_ARG_SRC, shape.x},
+                                          {DNNL_ARG_WEIGHTS, packed},
+                                          {DNNL_ARG_DST, shape.y},
+                                          {DNNL_ARG_BIAS, bias}}});
+        else
+            forward_operands_.push_back(
+                {forward_, {{DNNL_ARG_SRC, shape.x}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_DST, shape.y}}});
     }
-    const Desc gradient = gradient_format();
-    gradient_bytes_ = bytes(gradient);
-    if (gradient_bytes_ == 0) return;
-    if (!weight_gradient_) // by taps: several threads unpack some of the filters each
-        for (const int strips : {2, 4, 8})
-            if (filters % (16 * strips) == 0) unpacked_strips_ = strips;
-    const std::int64_t some = filters / unpacked_strips_;
-    const Desc from = unpacked_strips_ == 1 ? gradient : detail::by_taps(site_, some);
-    const Desc to = tagged({some, channels, kernel, kernel}, dnnl_oihw);
-    unpack_gradient_ = Primitive::reorder(from, to, where);
-    for (int strip = 0; strip < unpacked_strips_; ++strip)
-        unpack_operands_.push_back({unpack_gradient_, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}});
 }
 
 template <class T>
-DirectConvolution<T>::DirectConvolution(const Site& site, const Team& team)
-    : site_(site), team_(team), loops_(site, team) {
-    const std::string where =
-        text(site.facts.name, " ", to_string(site.input), " to ", to_string(site.output), ", kernel ",
-             site.facts.window.kernel, ", ", site.images, " images, node ", site.node);
-    make_primitives(where);
-    const Desc x = detail::activation<T>(site.input, site.input_layout, site.images);
-    const Desc y = detail::activation<T>(site.output, site.output_layout, site.images);
-    const Desc bias = has_bias() ? detail::onednn::tagged({site.output.channels}, dnnl_x) : Desc();
-    const Desc packed = forward_.weights();
-    for (int worker = 0; worker < std::max(site.lanes, 1); ++worker) {
-        if (has_bias())
-            forward_operands_.push_back(
-                {forward_,
-                 {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_DST, y}, {DNNL_ARG_BIAS, bias}}});
-        else
-            forward_operands_.push_back(
-                {forward_, {{DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_DST, y}}});
-    }
-    const std::int64_t kernel = site.facts.window.kernel;
-    const Desc plain =
-        detail::onednn::tagged({site.output.channels, site.input.channels, kernel, kernel}, dnnl_oihw);
-    pack_forward_operands_ = {pack_forward_, {{DNNL_ARG_FROM, plain}, {DNNL_ARG_TO, packed}}};
+std::unique_ptr<detail::WeightGradientWay>
+DirectConvolution<T>::find_weight_gradient(const std::string& where) const {
+    using Way = std::unique_ptr<detail::WeightGradientWay>;
+    using Patches = detail::PatchWeightGradient<T>;
+    using Products = detail::ProductWeightGradient<T>;
+    using Library = detail::WeightGradient<T>;
+    const detail::ConvolutionLimits limits{site_, sizeof(T)};
+    const std::int64_t most_scratch = needs(site_).scratch;
+    const auto if_fast = [](Way way) { return *way ? std::move(way) : nullptr; };
+    Way way;
+    if (Patches::pays(site_)) way = if_fast(std::make_unique<Patches>(site_, most_scratch, where));
+    if (!way && Products::pays(site_)) way = if_fast(std::make_unique<Products>(site_, most_scratch, where));
+    if (!way && Patches::pays_in_tiles(site_))
+        way = if_fast(std::make_unique<Patches>(site_, most_scratch, where));
+    if (!way)
+        way = if_fast(std::make_unique<Library>(site_, limits.plain_weights(4), limits.workspace(), where));
+    return way;
+}
+
+/// By taps, several threads unpack some of the filters each.
+template <class T>
+void DirectConvolution<T>::make_unpacking(const std::string& where) {
+    const std::int64_t kernel = site_.facts.window.kernel;
+    const std::int64_t filters = site_.output.channels, channels = site_.input.channels;
+    if (weight_gradient_->is_by_taps())
+        for (const int strips : {2, 4, 8})
+            if (filters % (16 * strips) == 0) unpacked_strips_ = strips;
+    const std::int64_t some = filters / unpacked_strips_;
+    const Desc from = unpacked_strips_ == 1 ? weight_gradient_->format() : detail::by_taps(site_, some);
+    const Desc to = detail::onednn::tagged({some, channels, kernel, kernel}, dnnl_oihw);
+    unpack_gradient_ = Primitive::reorder(from, to, where);
+    for (int strip = 0; strip < unpacked_strips_; ++strip)
+        unpack_operands_.push_back({unpack_gradient_, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}});
 }
 
 template <class T>
@@ -241,12 +238,9 @@ Needs DirectConvolution<T>::used() const {
         used.scratch += input_gradient_->scratch(); // packed at the same time
     }
     used.scratch = std::max(used.scratch, forward_.scratch());
-    if (gradient_bytes_ == 0) return used;
-    used.partial = partial_bytes();
-    const std::int64_t of_gradient = patches_    ? patches_->scratch()
-                                     : products_ ? products_->scratch()
-                                                 : partial_bytes() + weight_gradient_.scratch();
-    used.scratch = std::max({used.scratch, of_gradient, gradient_bytes_}); // the last to unpack it
+    if (!weight_gradient_) return used;
+    used.partial = weight_gradient_->partial_bytes();
+    used.scratch = std::max({used.scratch, weight_gradient_->scratch(), weight_gradient_->gradient_bytes()});
     return used;
 }
 
@@ -278,8 +272,8 @@ template <class T>
 void DirectConvolution<T>::backward(const Call& call) {
     detail::zero_tail<T>(call.input, site_.input, call.count, site_.images);
     detail::zero_tail<T>(call.output_gradient, site_.output, call.count, site_.images);
-    if (gradient_bytes_ > 0)
-        weight_gradient(call);
+    if (weight_gradient_)
+        weight_gradient_->run(call);
     else
         loops_.weight_gradient(call);
     if (!site_.input_gradient) return;
@@ -287,39 +281,14 @@ void DirectConvolution<T>::backward(const Call& call) {
     input_gradient_->run(call, call.packed, detail::floats_at(call.packed, aligned(forward_bytes_)));
 }
 
-/// The library's convolutions cannot add to a weight gradient: all but a lane's first piece go through
-/// scratch.
-template <class T>
-void DirectConvolution<T>::weight_gradient(const Call& call) {
-    if (patches_) return patches_->run(call, detail::floats_at(call.partial));
-    if (products_)
-        return products_->run(call, detail::floats_at(call.partial),
-                              has_bias() ? detail::floats_at(call.partial, bias_offset()) : nullptr);
-    void* workspace = detail::floats_at(call.scratch, partial_bytes());
-    bool add = call.accumulate;
-    weight_gradient_.for_pieces(call, [&](auto compute) {
-        void* to = add ? call.scratch : call.partial;
-        compute(to, detail::floats_at(to, bias_offset()), workspace);
-        const auto add_up = [&](std::int64_t offset, std::int64_t count) {
-            float* __restrict sum = detail::floats_at(call.partial, offset);
-            const float* __restrict term = detail::floats_at(call.scratch, offset);
-            PLIMSOLL_SIMD
-            for (std::int64_t i = 0; i < count; ++i) sum[i] += term[i];
-        };
-        if (add) add_up(0, gradient_bytes_ / 4);
-        if (add && has_bias()) add_up(bias_offset(), site_.output.channels);
-        add = true;
-    });
-}
-
 template <class T>
 void DirectConvolution<T>::reduce(const Call& call, int lanes) {
-    if (gradient_bytes_ == 0) return loops_.reduce(call, lanes);
+    if (!weight_gradient_) return loops_.reduce(call, lanes);
     if (has_bias())
-        detail::sum_lanes(call.gradients[1], detail::floats_at(call.partial, bias_offset()),
+        detail::sum_lanes(call.gradients[1], detail::floats_at(call.partial, weight_gradient_->bias_offset()),
                           site_.output.channels, call.partial_stride, lanes, call.accumulate);
     constexpr std::int64_t at_once = 4096;
-    const std::int64_t all = gradient_bytes_ / 4;
+    const std::int64_t all = weight_gradient_->gradient_bytes() / 4;
     team_.parallel(static_cast<int>((all + at_once - 1) / at_once), [&](int task, int) {
         const std::int64_t first = task * at_once, count = std::min(at_once, all - first);
         float* __restrict sum = detail::floats_at(call.partial, 4 * first);

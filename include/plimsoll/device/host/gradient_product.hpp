@@ -2,8 +2,8 @@
 /// \file
 /// What the ways that make a weight gradient by matrix products share.
 
+#include <plimsoll/core/units.hpp>
 #include <plimsoll/device/host/onednn.hpp>
-#include <plimsoll/device/kernel.hpp>
 
 #if PLIMSOLL_WITH_ONEDNN
 
@@ -12,6 +12,7 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace plimsoll::inline PLIMSOLL_ABI::detail {
@@ -47,17 +48,60 @@ class GradientProduct {
     std::vector<onednn::Operands> operands_; ///< of a worker: to make a gradient, and to add to one
 };
 
-/// A gradient as products make it: (K, K, C, F).
-inline onednn::Desc by_taps(const Site& site) {
-    const std::int64_t kernel = site.facts.window.kernel;
-    return onednn::tagged({site.output.channels, site.input.channels, kernel, kernel}, dnnl_hwio);
-}
-/// The same of some of the filters, as it lies among all of them.
-inline onednn::Desc by_taps(const Site& site, std::int64_t filters) {
-    const std::int64_t kernel = site.facts.window.kernel, channels = site.input.channels;
-    const std::int64_t tap = channels * site.output.channels;
-    return onednn::strided({filters, channels, kernel, kernel}, {1, site.output.channels, kernel * tap, tap});
-}
+/// How products of 16 bits take their right operand, (pixels, F), without copying it: filters in blocks, and
+/// of a block (pixels / 32, 16, filters, 2), two pixels beside each other, with zeros behind both. There is
+/// none for floats. \tparam T float or bfloat16
+template <class T>
+struct PackedPairs {
+    /// What is copied: compilers know its vectors.
+    using Word = std::conditional_t<sizeof(T) == 2, std::uint16_t, T>;
+    static constexpr int depth = 32; ///< pixels that are multiplied at a time
+
+    static constexpr int block_of(std::int64_t filters) {
+        return filters <= 16 ? 16 : filters <= 32 ? 32 : 64;
+    }
+    static onednn::Desc format(std::int64_t pixels, std::int64_t filters) {
+        if constexpr (sizeof(T) == 4) return {};
+        const int block = block_of(filters);
+        return onednn::tagged<T>({pixels, filters}, block == 16   ? dnnl_BA16a16b2a
+                                                    : block == 32 ? dnnl_BA16a32b2a
+                                                                  : dnnl_BA16a64b2a);
+    }
+    /// \param dy (pixels, F)
+    static void pack([[maybe_unused]] const Word* dy, [[maybe_unused]] std::int64_t pixels,
+                     [[maybe_unused]] std::int64_t filters, [[maybe_unused]] std::uint32_t* pairs) {
+        if constexpr (sizeof(T) == 2) {
+            const int block = block_of(filters);
+            if (block == 16) return pack_blocks<16>(dy, pixels, filters, pairs);
+            if (block == 32) return pack_blocks<32>(dy, pixels, filters, pairs);
+            pack_blocks<64>(dy, pixels, filters, pairs);
+        }
+    }
+
+  private:
+    template <int Block>
+    static void pack_blocks(const Word* dy, std::int64_t pixels, std::int64_t filters,
+                            std::uint32_t* __restrict pairs) {
+        const auto pair = [](Word first, Word second) {
+            return first | static_cast<std::uint32_t>(second) << 16;
+        };
+        for (std::int64_t first = 0; first < filters; first += Block) {
+            const auto count = static_cast<int>(std::min<std::int64_t>(Block, filters - first));
+            for (std::int64_t pixel = 0; pixel < round_up(pixels, depth); pixel += 2, pairs += Block) {
+                const Word* __restrict one = dy + pixel * filters + first;
+                const Word* __restrict next = one + filters;
+                if (count == Block && pixel + 1 < pixels) {
+                    PLIMSOLL_SIMD
+                    for (int f = 0; f < Block; ++f) pairs[f] = pair(one[f], next[f]);
+                    continue;
+                }
+                for (int f = 0; f < Block; ++f)
+                    pairs[f] = pair(f < count && pixel < pixels ? one[f] : Word{},
+                                    f < count && pixel + 1 < pixels ? next[f] : Word{});
+            }
+        }
+    }
+};
 
 } // namespace plimsoll::inline PLIMSOLL_ABI::detail
 

@@ -4,6 +4,8 @@
 
 #include <plimsoll/core/units.hpp>
 #include <plimsoll/device/host/gradient_product.hpp>
+#include <plimsoll/device/host/loops.hpp>
+#include <plimsoll/device/host/weight_gradient_way.hpp>
 
 #if PLIMSOLL_WITH_ONEDNN
 
@@ -16,7 +18,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <type_traits>
 
 namespace plimsoll::inline PLIMSOLL_ABI::detail {
 
@@ -29,10 +30,11 @@ namespace plimsoll::inline PLIMSOLL_ABI::detail {
 /// where the processor multiplies tiles (AMX) for many: gathering costs about what the product does, and both
 /// less than the library's way.
 template <class T>
-class PatchWeightGradient {
+class PatchWeightGradient : public WeightGradientWay {
   public:
     /// \param most_scratch bytes of workspace, `gathered_bytes` among them
-    PatchWeightGradient(const Site& site, std::int64_t most_scratch, const std::string& where) : site_(site) {
+    PatchWeightGradient(const Site& site, std::int64_t most_scratch, const std::string& where)
+        : WeightGradientWay(site) {
         if (site.input_layout != Layout::channels_last(site.input) ||
             site.output_layout != Layout::channels_last(site.output))
             return;
@@ -43,7 +45,7 @@ class PatchWeightGradient {
         is_made_ = std::all_of(pieces_.begin(), pieces_.end(), [&](Piece& piece) {
             const std::int64_t filters = site.output.channels, depth = padded(piece.pixels);
             return piece.pixels == 0 ||
-                   make(piece, depth, packed(depth, filters), true, most_scratch, where) ||
+                   make(piece, depth, Pairs::format(depth, filters), true, most_scratch, where) ||
                    (pays(site) && make(piece, piece.pixels, onednn::matrix<T>(piece.pixels, filters), false,
                                        most_scratch, where));
         });
@@ -65,20 +67,25 @@ class PatchWeightGradient {
         return gathered_bytes(site, rows) + (sizeof(T) == 4 ? 4096 : packed_bytes(site, rows) + 32768) +
                4 * height(site) * site.output.channels;
     }
-    [[nodiscard]] explicit operator bool() const { return is_made_; }
-    /// The bias's gradient (F) is right behind it.
-    [[nodiscard]] onednn::Desc format() const { return by_taps(site_); }
-    [[nodiscard]] std::int64_t scratch() const {
+    [[nodiscard]] explicit operator bool() const override { return is_made_; }
+    [[nodiscard]] onednn::Desc format() const override { return by_taps(site_); }
+    // The last row of the product, which is there without a bias too.
+    [[nodiscard]] std::int64_t bias_offset() const override { return gradient_bytes(); }
+    [[nodiscard]] std::int64_t partial_bytes() const override {
+        return aligned(4 * height(site_) * site_.output.channels);
+    }
+    [[nodiscard]] std::int64_t scratch() const override {
         std::int64_t most = 0;
         for (const Piece& piece : pieces_)
             if (piece.product) most = std::max(most, piece.packed_bytes + piece.product->scratch());
         return gathered_bytes(site_, rows_at_once_) + most;
     }
-    [[nodiscard]] std::string_view implementation() const { return pieces_[0].product->implementation(); }
+    [[nodiscard]] std::string_view implementation() const override {
+        return pieces_[0].product->implementation();
+    }
 
-    /// Makes the gradients of weights and bias, or adds to them.
-    /// \param call its operands have zeros behind the last image \param gradient (K K C + 1, F)
-    void run(const Call& call, float* gradient) {
+    void run(const Call& call) override {
+        float* gradient = floats_at(call.partial);                       // (K K C + 1, F)
         const auto* dy = static_cast<const Word*>(call.output_gradient); // (images, H', W', F)
         const std::int64_t row = std::int64_t{site_.output.width} * site_.output.channels;
         char* scratch = static_cast<char*>(call.scratch);
@@ -93,7 +100,8 @@ class PatchWeightGradient {
             const Word* right = dy + first * row;
             char* workspace = scratch + gathered_bytes(site_, rows_at_once_);
             if (piece.packed_bytes > 0) {
-                pack(right, piece.pixels, reinterpret_cast<std::uint32_t*>(workspace));
+                Pairs::pack(right, piece.pixels, site_.output.channels,
+                            reinterpret_cast<std::uint32_t*>(workspace));
                 right = reinterpret_cast<const Word*>(workspace);
                 workspace += piece.packed_bytes;
             }
@@ -108,9 +116,8 @@ class PatchWeightGradient {
     static constexpr std::int64_t most_patch_bytes = std::int64_t{68} << 10;
     static constexpr std::int64_t most_tiled_patch_bytes = std::int64_t{640} << 10;
     static constexpr int channels_at_once = 8; ///< that are transposed
-    using Word =
-        std::conditional_t<sizeof(T) == 2, std::uint16_t, T>; ///< what is copied: compilers know its vectors
-    static constexpr int depth_of_tiles = 32; ///< pixels that are multiplied at a time in 16 bits
+    using Pairs = PackedPairs<T>;
+    using Word = typename Pairs::Word;
 
     struct Piece {
         std::int64_t pixels = 0;       ///< 0: there is no such piece
@@ -132,54 +139,8 @@ class PatchWeightGradient {
     }
 
     static constexpr std::int64_t padded(std::int64_t pixels) {
-        return sizeof(T) == 2 ? round_up(pixels, depth_of_tiles) : pixels;
+        return sizeof(T) == 2 ? round_up(pixels, Pairs::depth) : pixels;
     }
-    /// How products of 16 bits take their right operand without copying it: filters in blocks, and of a block
-    /// (pixels / 32, 16, filters, 2), two pixels beside each other, with zeros behind both. Empty for floats.
-    static onednn::Desc packed(std::int64_t pixels, std::int64_t filters) {
-        if constexpr (sizeof(T) == 4) return {};
-        const int block = block_of(filters);
-        return onednn::tagged<T>({pixels, filters}, block == 16   ? dnnl_BA16a16b2a
-                                                    : block == 32 ? dnnl_BA16a32b2a
-                                                                  : dnnl_BA16a64b2a);
-    }
-    static constexpr int block_of(std::int64_t filters) {
-        return filters <= 16 ? 16 : filters <= 32 ? 32 : 64;
-    }
-    /// \param dy (pixels, F) \param pairs as `packed` says
-    void pack([[maybe_unused]] const Word* dy, [[maybe_unused]] std::int64_t pixels,
-              [[maybe_unused]] std::uint32_t* pairs) const {
-        if constexpr (sizeof(T) == 2) {
-            const int block = block_of(site_.output.channels);
-            if (block == 16) return pack_blocks<16>(dy, pixels, pairs);
-            if (block == 32) return pack_blocks<32>(dy, pixels, pairs);
-            pack_blocks<64>(dy, pixels, pairs);
-        }
-    }
-    template <int Block>
-    void pack_blocks(const Word* dy, std::int64_t pixels, std::uint32_t* __restrict pairs) const {
-        const auto pair = [](Word first, Word second) {
-            return first | static_cast<std::uint32_t>(second) << 16;
-        };
-        const std::int64_t filters = site_.output.channels;
-        for (std::int64_t first = 0; first < filters; first += Block) {
-            const auto count = static_cast<int>(std::min<std::int64_t>(Block, filters - first));
-            for (std::int64_t pixel = 0; pixel < round_up(pixels, depth_of_tiles);
-                 pixel += 2, pairs += Block) {
-                const Word* __restrict one = dy + pixel * filters + first;
-                const Word* __restrict next = one + filters;
-                if (count == Block && pixel + 1 < pixels) {
-                    PLIMSOLL_SIMD
-                    for (int f = 0; f < Block; ++f) pairs[f] = pair(one[f], next[f]);
-                    continue;
-                }
-                for (int f = 0; f < Block; ++f)
-                    pairs[f] = pair(f < count && pixel < pixels ? one[f] : Word{},
-                                    f < count && pixel + 1 < pixels ? next[f] : Word{});
-            }
-        }
-    }
-
     /// Of the left matrix.
     static constexpr std::int64_t height(const Site& site) {
         const std::int64_t kernel = site.facts.window.kernel;
@@ -195,7 +156,7 @@ class PatchWeightGradient {
     /// As equal parts of all rows as there can be, of whole tiles where they can be.
     static constexpr std::int64_t rows_at_once(const Site& site) {
         const std::int64_t most = std::max(std::int64_t{1}, most_patch_bytes / bytes_of_row(site));
-        const std::int64_t whole = depth_of_tiles / std::gcd(depth_of_tiles, site.output.width);
+        const std::int64_t whole = Pairs::depth / std::gcd(Pairs::depth, site.output.width);
         if (sizeof(T) == 2 && whole <= most) return std::min(most / whole * whole, all_rows(site));
         const std::int64_t pieces = (all_rows(site) + most - 1) / most;
         return (all_rows(site) + pieces - 1) / pieces;
@@ -228,7 +189,7 @@ class PatchWeightGradient {
     /// Of output gradients, in 16 bits.
     static constexpr std::int64_t packed_bytes(const Site& site, std::int64_t rows) {
         const std::int64_t filters = site.output.channels;
-        return aligned(2 * padded(rows * site.output.width) * round_up(filters, block_of(filters)));
+        return aligned(2 * padded(rows * site.output.width) * round_up(filters, Pairs::block_of(filters)));
     }
     /// Equal parts of all rows within the limits; 0: there are none.
     static std::int64_t tiled_rows_at_once(const Site& site, std::int64_t most_scratch) {
@@ -384,7 +345,6 @@ class PatchWeightGradient {
         }
     }
 
-    Site site_;
     std::int64_t rows_at_once_ = rows_at_once(site_);
     std::array<Piece, 2> pieces_; ///< of rows_at_once_, and of what is left at the end
     bool is_made_ = false;

@@ -5,6 +5,7 @@
 #include <plimsoll/device/host/bias_gradient.hpp>
 #include <plimsoll/device/host/gradient_product.hpp>
 #include <plimsoll/device/host/loops.hpp>
+#include <plimsoll/device/host/weight_gradient_way.hpp>
 
 #if PLIMSOLL_WITH_ONEDNN
 
@@ -19,11 +20,11 @@ namespace plimsoll::inline PLIMSOLL_ABI::detail {
 /// over all pixels of a slice. Products add to what is there, which the library's convolutions cannot.
 /// Channels last alone. \tparam T float or bfloat16: of activations. The gradient is of floats.
 template <class T>
-class ProductWeightGradient {
+class ProductWeightGradient : public WeightGradientWay {
   public:
     /// \param most_scratch bytes of workspace, the taps' inputs among them
     ProductWeightGradient(const Site& site, std::int64_t most_scratch, const std::string& where)
-        : site_(site) {
+        : WeightGradientWay(site) {
         using onednn::matrix;
         const std::int64_t left = most_scratch - tap_bytes(), channels = site.input.channels;
         if (site.input_layout != Layout::channels_last(site.input) ||
@@ -40,17 +41,16 @@ class ProductWeightGradient {
         return site.facts.parameters[0].size() >= std::int64_t{1} << 18 ||
                (window.kernel == 1 && window.stride > 1);
     }
-    [[nodiscard]] explicit operator bool() const { return product_ && *product_; }
-    [[nodiscard]] onednn::Desc format() const { return by_taps(site_); }
-    [[nodiscard]] std::int64_t scratch() const {
+    [[nodiscard]] explicit operator bool() const override { return product_ && *product_; }
+    [[nodiscard]] onednn::Desc format() const override { return by_taps(site_); }
+    [[nodiscard]] std::int64_t scratch() const override {
         const std::int64_t of_bias = aligned(4 * std::int64_t{site_.output.channels});
         return *this ? std::max(of_bias, tap_bytes() + product_->scratch()) : 0;
     }
-    [[nodiscard]] std::string_view implementation() const { return product_->implementation(); }
+    [[nodiscard]] std::string_view implementation() const override { return product_->implementation(); }
 
-    /// Makes the gradient, or adds to it. \param call its operands have zeros behind the last image
-    /// \param bias (F), or null
-    void run(const Call& call, float* gradient, float* bias) {
+    void run(const Call& call) override {
+        float* gradient = floats_at(call.partial);                    // (K, K, C, F)
         const auto* dy = static_cast<const T*>(call.output_gradient); // (images, H', W', F)
         auto* tap = static_cast<T*>(call.scratch);                    // (pixels, C)
         const int kernel = site_.facts.window.kernel;
@@ -61,7 +61,8 @@ class ProductWeightGradient {
                 product_->run(call.worker, call.accumulate, tap, dy, gradient,
                               floats_at(call.scratch, tap_bytes()));
             }
-        if (bias == nullptr) return;
+        if (!has_bias()) return;
+        float* bias = floats_at(call.partial, bias_offset()); // (F)
         const std::int64_t filters = site_.output.channels;
         if (!call.accumulate) std::fill_n(bias, filters, 0.0f);
         detail::add_bias_gradient(dy, call.count, site_.output.pixels(), filters,
@@ -89,7 +90,6 @@ class ProductWeightGradient {
                 }
     }
 
-    Site site_{};
     std::optional<GradientProduct> product_;
 };
 

@@ -4,6 +4,7 @@
 
 #include <plimsoll/device/host/convolution_shape.hpp>
 #include <plimsoll/device/host/loops.hpp>
+#include <plimsoll/device/host/weight_gradient_way.hpp>
 #include <plimsoll/device/kernel.hpp>
 
 #if PLIMSOLL_WITH_ONEDNN
@@ -25,12 +26,12 @@ namespace plimsoll::inline PLIMSOLL_ABI::detail {
 /// each row of the output's gradient where that makes better parts, and the picture is padded for them to
 /// meet. \tparam T float or bfloat16: of activations. The gradient is of floats.
 template <class T>
-class WeightGradient {
+class WeightGradient : public WeightGradientWay {
   public:
-    WeightGradient() = default;
     /// \param most_bytes of a gradient in the library's format \param most_scratch of its workspace
     WeightGradient(const Site& site, std::int64_t most_bytes, std::int64_t most_scratch,
-                   const std::string& where) {
+                   const std::string& where)
+        : WeightGradientWay(site) {
         const bool rows_lie_together = site.input_layout.block == site.input.channels &&
                                        site.output_layout.block == site.output.channels;
         const int most_bands = rows_lie_together ? std::min(most_bands_, site.output.height) : 1;
@@ -47,6 +48,7 @@ class WeightGradient {
         if (columns != site.output.width) try_bands(onednn::Ways::first, columns);
         for (const onednn::Ways ways : {onednn::Ways::first, onednn::Ways::any})
             try_bands(ways, site.output.width);
+        gradient_bytes_ = onednn::bytes(format());
         for (int worker = 0; *this && worker < std::max(site.lanes, 1); ++worker) {
             std::vector<onednn::Operands>& operands = operands_.emplace_back();
             for (const Geometry& geometry : geometries_)
@@ -54,21 +56,43 @@ class WeightGradient {
         }
     }
 
-    [[nodiscard]] explicit operator bool() const { return !bands_.empty(); }
-    /// The gradient as the library lays it out.
-    [[nodiscard]] onednn::Desc format() const {
+    [[nodiscard]] explicit operator bool() const override { return !bands_.empty(); }
+    [[nodiscard]] onednn::Desc format() const override {
         return *this ? geometries_[0].primitive.query(dnnl_query_diff_weights_md) : onednn::Desc();
     }
-    [[nodiscard]] std::int64_t scratch() const {
+    [[nodiscard]] bool is_by_taps() const override { return false; }
+    [[nodiscard]] std::int64_t gradient_bytes() const override { return gradient_bytes_; }
+    /// A piece's gradients, and behind them the workspace.
+    [[nodiscard]] std::int64_t scratch() const override { return partial_bytes() + workspace(); }
+    /// The library's, and what is widened for it.
+    [[nodiscard]] std::int64_t workspace() const {
         std::int64_t most = 0;
         for (const Geometry& geometry : geometries_)
             most = std::max(most, geometry.widened_bytes() + geometry.primitive.scratch());
         return most;
     }
-    [[nodiscard]] std::string_view implementation() const {
+    [[nodiscard]] std::string_view implementation() const override {
         return *this ? geometries_[0].primitive.implementation() : std::string_view{};
     }
 
+    /// The library's convolutions cannot add to a gradient: all but a lane's first piece go through scratch.
+    void run(const Call& call) override {
+        void* workspace = floats_at(call.scratch, partial_bytes());
+        bool add = call.accumulate;
+        for_pieces(call, [&](auto compute) {
+            void* to = add ? call.scratch : call.partial;
+            compute(to, floats_at(to, bias_offset()), workspace);
+            const auto add_up = [&](std::int64_t offset, std::int64_t count) {
+                float* __restrict sum = floats_at(call.partial, offset);
+                const float* __restrict term = floats_at(call.scratch, offset);
+                PLIMSOLL_SIMD
+                for (std::int64_t i = 0; i < count; ++i) sum[i] += term[i];
+            };
+            if (add) add_up(0, gradient_bytes_ / 4);
+            if (add && has_bias()) add_up(bias_offset(), site_.output.channels);
+            add = true;
+        });
+    }
     /// Calls f(compute) for every piece of a slice whose gradients add up to the slice's; compute(gradient,
     /// bias gradient, workspace) overwrites both. \param call its operands have zeros behind the last image
     template <class F>
@@ -86,7 +110,7 @@ class WeightGradient {
                         dy = widened(geometries_[band.geometry], dy, static_cast<T*>(workspace));
                         workspace = floats_at(workspace, bytes);
                     }
-                    if (has_bias_)
+                    if (has_bias())
                         operands.run({x, dy, gradient, bias}, workspace);
                     else
                         operands.run({x, dy, gradient}, workspace);
@@ -149,7 +173,6 @@ class WeightGradient {
     bool make(const Site& site, int bands, const Tries& tries) {
         const Window window = site.facts.window;
         const int rows = (site.output.height + bands - 1) / bands;
-        has_bias_ = site.facts.parameters.size() > 1;
         input_size_ = site.input.size();
         output_size_ = site.output.size();
         for (int first = 0; first < site.output.height; first += rows) {
@@ -194,7 +217,7 @@ class WeightGradient {
         geometry.y = activation<T>(output, site.output_layout, images);
         if (geometry.x.get() == nullptr || geometry.y.get() == nullptr) return false;
         const std::int64_t extents[] = {output.channels, input.channels, window.kernel, window.kernel};
-        const Desc bias = has_bias_ ? tagged({output.channels}, dnnl_x) : Desc();
+        const Desc bias = has_bias() ? tagged({output.channels}, dnnl_x) : Desc();
         const dnnl_dims_t strides = {window.stride, window.stride};
         const dnnl_dims_t before = {geometry.above, window.padding},
                           behind = {geometry.below, beyond(site, tries.columns)};
@@ -226,7 +249,7 @@ class WeightGradient {
         return to;
     }
     [[nodiscard]] onednn::Operands operands_of(const Geometry& geometry, int filters) const {
-        if (has_bias_)
+        if (has_bias())
             return {geometry.primitive,
                     {{DNNL_ARG_SRC, geometry.x},
                      {DNNL_ARG_DIFF_DST, geometry.y},
@@ -237,7 +260,7 @@ class WeightGradient {
             {{DNNL_ARG_SRC, geometry.x}, {DNNL_ARG_DIFF_DST, geometry.y}, {DNNL_ARG_DIFF_WEIGHTS, format()}}};
     }
 
-    bool has_bias_ = false;
+    std::int64_t gradient_bytes_ = 0;
     std::int64_t input_size_ = 0, output_size_ = 0;
     std::vector<Geometry> geometries_;
     std::vector<Band> bands_;
