@@ -20,13 +20,13 @@ class PoolKernel : public NodeKernel {
 
     bool rectify() override { return rectified_ = maximum_; }
 
+    // From the end on: what the layer before wrote last is still in the cache, where a whole picture is not.
     void forward(const Call& call) override {
-        const std::int64_t planes = call.count * at_.channel_blocks;
-        for (std::int64_t plane = 0; plane < planes; ++plane) {
+        for (std::int64_t plane = call.count * at_.channel_blocks; plane-- > 0;) {
             const T* x = static_cast<const T*>(call.input) + plane * at_.input_plane(); // (H, W, block)
             T* y = static_cast<T*>(call.output) + plane * at_.output_plane();           // (H', W', block)
             std::uint8_t* saved = call.training ? saved_of(call, plane) : nullptr;
-            for (int row = 0; row < at_.rows; ++row) {
+            for (int row = at_.rows; row-- > 0;) {
                 if (maximum_ && tiles_) {
                     if (saved != nullptr)
                         select_tiles<true>(x, row, y, saved);
