@@ -195,7 +195,8 @@ class Parts:
         for the examples under each compiler there is."""
         out = str(self.bench.data.folder / "compiled.o")
         ours, folder = compile_command(self.flags.build, "bench/train_peer.cpp", out)
-        theirs = [ours[0], *"-std=c++17 -O3 -DNDEBUG -march=native -c -o".split(), out, str(HERE / "dlib_step.cpp")]
+        native = [word for word in ours if word.startswith("-m")]
+        theirs = [ours[0], *"-std=c++17 -O3 -DNDEBUG".split(), *native, "-c", "-o", out, str(HERE / "dlib_step.cpp")]
         small = [*ours, "-DTRAIN_PEER_SMALL"]
         commands = {
             "Plimsoll with its library, bench/train_peer.cpp": small,
@@ -209,7 +210,8 @@ class Parts:
         library, folder = compile_command(self.flags.build, "plimsoll_library_native.cpp", out)
         found["Plimsoll's library itself, once"] = [compile_cost(library, folder)]
         rows = [cost_row([name], costs) for name, costs in found.items()]
-        told = f"The same network and protocol, float, compiled with -O3 -march=native by {version_of(ours[0])}:"
+        flags = " ".join(["-O3", *native])
+        told = f"The same network and protocol, float, compiled with {flags} by {version_of(ours[0])}:"
         lines = [told, ""] + table(["program", "seconds", "compiler's peak, MiB"], rows, 1)
 
         rows = []
