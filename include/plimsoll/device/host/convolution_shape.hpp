@@ -22,6 +22,11 @@ onednn::Desc activation(Shape shape, Layout layout, int images) {
     return {};
 }
 
+/// Pixels behind a row (or rows behind a column) of the picture that the windows of so many outputs take.
+inline std::int64_t beyond(const Window& window, int input, int output) {
+    return std::int64_t{output - 1} * window.stride + window.kernel - input - window.padding;
+}
+
 /// Batches of T before and behind windows that slide, or their gradients.
 template <class T>
 struct ConvolutionShape {
@@ -33,16 +38,10 @@ struct ConvolutionShape {
           y(activation<T>(site.output, site.output_layout, site.images)),
           strides{site.facts.window.stride, site.facts.window.stride},
           before{site.facts.window.padding, site.facts.window.padding},
-          behind{after(site.facts.window, site.input.height, site.output.height),
-                 after(site.facts.window, site.input.width, site.output.width)} {}
+          behind{beyond(site.facts.window, site.input.height, site.output.height),
+                 beyond(site.facts.window, site.input.width, site.output.width)} {}
 
     explicit operator bool() const { return x.get() != nullptr && y.get() != nullptr; }
-
-  private:
-    /// What the last window covers beyond the picture.
-    static std::int64_t after(const Window& window, int input, int output) {
-        return std::int64_t{output - 1} * window.stride + window.kernel - input - window.padding;
-    }
 };
 
 } // namespace plimsoll::inline PLIMSOLL_ABI::detail

@@ -138,7 +138,6 @@ class DirectConvolution : public NodeKernel {
 
     std::vector<Operands> forward_operands_; ///< of a worker
     Operands pack_forward_operands_;
-    int unpacked_strips_ = 1;
     std::vector<Operands> unpack_operands_; ///< of a strip of filters
 };
 
@@ -217,14 +216,15 @@ template <class T>
 void DirectConvolution<T>::make_unpacking(const std::string& where) {
     const std::int64_t kernel = site_.facts.window.kernel;
     const std::int64_t filters = site_.output.channels, channels = site_.input.channels;
-    if (weight_gradient_->is_by_taps())
-        for (const int strips : {2, 4, 8})
-            if (filters % (16 * strips) == 0) unpacked_strips_ = strips;
-    const std::int64_t some = filters / unpacked_strips_;
-    const Desc from = unpacked_strips_ == 1 ? weight_gradient_->format() : detail::by_taps(site_, some);
+    int strips = 1;
+    for (const int more : {2, 4, 8})
+        if (weight_gradient_->is_by_taps() && filters % (16 * more) == 0) strips = more;
+    const std::int64_t some = filters / strips;
+    const Desc from =
+        weight_gradient_->is_by_taps() ? detail::by_taps(site_, some) : weight_gradient_->format();
     const Desc to = detail::onednn::tagged({some, channels, kernel, kernel}, dnnl_oihw);
     unpack_gradient_ = Primitive::reorder(from, to, where);
-    for (int strip = 0; strip < unpacked_strips_; ++strip)
+    for (int strip = 0; strip < strips; ++strip)
         unpack_operands_.push_back({unpack_gradient_, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}});
 }
 
@@ -291,25 +291,22 @@ void DirectConvolution<T>::reduce(const Call& call, int lanes) {
     const std::int64_t all = weight_gradient_->gradient_bytes() / 4;
     team_.parallel(static_cast<int>((all + at_once - 1) / at_once), [&](int task, int) {
         const std::int64_t first = task * at_once, count = std::min(at_once, all - first);
-        float* __restrict sum = detail::floats_at(call.partial, 4 * first);
-        for (int lane = 1; lane < lanes; ++lane) {
-            const float* __restrict term =
-                detail::floats_at(call.partial, 4 * first + lane * call.partial_stride);
-            PLIMSOLL_SIMD
-            for (std::int64_t i = 0; i < count; ++i) sum[i] += term[i];
-        }
+        float* sum = detail::floats_at(call.partial, 4 * first);
+        for (int lane = 1; lane < lanes; ++lane)
+            detail::add_floats(sum, detail::floats_at(call.partial, 4 * first + lane * call.partial_stride),
+                               count);
     });
-    const std::int64_t filters = site_.output.channels / unpacked_strips_;
-    const std::int64_t piece = site_.facts.parameters[0].size() / unpacked_strips_;
-    team_.parallel(unpacked_strips_, [&](int strip, int) {
+    const auto strips = static_cast<int>(unpack_operands_.size());
+    const std::int64_t filters = site_.output.channels / strips;
+    const std::int64_t piece = site_.facts.parameters[0].size() / strips;
+    team_.parallel(strips, [&](int strip, int) {
         const void* packed = detail::floats_at(call.partial, 4 * filters * strip);
-        float* __restrict gradient = call.gradients[0] + piece * strip; // (filters, C, K, K)
+        float* gradient = call.gradients[0] + piece * strip; // (filters, C, K, K)
         Operands& operands = unpack_operands_[static_cast<std::size_t>(strip)];
         if (!call.accumulate) return operands.run({packed, gradient});
-        float* __restrict term = detail::floats_at(call.scratch, 4 * piece * strip);
+        float* term = detail::floats_at(call.scratch, 4 * piece * strip);
         operands.run({packed, term});
-        PLIMSOLL_SIMD
-        for (std::int64_t i = 0; i < piece; ++i) gradient[i] += term[i];
+        detail::add_floats(gradient, term, piece);
     });
 }
 

@@ -37,8 +37,7 @@ class InputGradient {
             const Desc any = tagged<T>({channels_, filters_, kernel_, kernel_}, dnnl_format_tag_any);
             primitive_ = Primitive::convolution(dnnl_forward_training, shape.y, any, Desc(), shape.x,
                                                 shape.strides, around, around, nullptr, most_scratch, where);
-            is_turned_ =
-                accepts(primitive_) && primitive_.implementation().find("amx") != std::string_view::npos;
+            is_turned_ = accepts(primitive_) && primitive_.multiplies_tiles();
         }
         if (!is_turned_) {
             const Desc any = tagged<T>({filters_, channels_, kernel_, kernel_}, dnnl_format_tag_any);

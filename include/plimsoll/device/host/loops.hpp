@@ -61,6 +61,12 @@ inline void store(float& to, double value, bool add) {
     to = static_cast<float>(add ? static_cast<double>(to) + value : value);
 }
 
+/// sum[i] += term[i].
+inline void add_floats(float* __restrict sum, const float* __restrict term, std::int64_t count) {
+    PLIMSOLL_SIMD
+    for (std::int64_t i = 0; i < count; ++i) sum[i] += term[i];
+}
+
 /// to[i] (+)= the sum of every lane's from[i], in lane order. \param stride bytes from lane to lane.
 inline void sum_lanes(float* to, const void* from, std::int64_t count, std::int64_t stride, int lanes,
                       bool add) {

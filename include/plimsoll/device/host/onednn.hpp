@@ -192,6 +192,10 @@ class Primitive {
     [[nodiscard]] std::string_view implementation() const {
         return *this ? implementation_of(desc_.get()) : std::string_view{};
     }
+    /// Whether it multiplies tiles (AMX).
+    [[nodiscard]] bool multiplies_tiles() const {
+        return implementation().find("amx") != std::string_view::npos;
+    }
     [[nodiscard]] const std::string& where() const { return where_; }
 
   private:

@@ -68,7 +68,7 @@ class PatchWeightGradient : public WeightGradientWay {
                4 * height(site) * site.output.channels;
     }
     [[nodiscard]] explicit operator bool() const override { return is_made_; }
-    [[nodiscard]] onednn::Desc format() const override { return by_taps(site_); }
+    [[nodiscard]] onednn::Desc format() const override { return by_taps(site_, site_.output.channels); }
     // The last row of the product, which is there without a bias too.
     [[nodiscard]] std::int64_t bias_offset() const override { return gradient_bytes(); }
     [[nodiscard]] std::int64_t partial_bytes() const override {

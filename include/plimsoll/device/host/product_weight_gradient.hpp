@@ -42,7 +42,7 @@ class ProductWeightGradient : public WeightGradientWay {
                (window.kernel == 1 && window.stride > 1);
     }
     [[nodiscard]] explicit operator bool() const override { return product_ && *product_; }
-    [[nodiscard]] onednn::Desc format() const override { return by_taps(site_); }
+    [[nodiscard]] onednn::Desc format() const override { return by_taps(site_, site_.output.channels); }
     [[nodiscard]] std::int64_t scratch() const override {
         const std::int64_t of_bias = aligned(4 * std::int64_t{site_.output.channels});
         return *this ? std::max(of_bias, tap_bytes() + product_->scratch()) : 0;

@@ -82,14 +82,10 @@ class WeightGradient : public WeightGradientWay {
         for_pieces(call, [&](auto compute) {
             void* to = add ? call.scratch : call.partial;
             compute(to, floats_at(to, bias_offset()), workspace);
-            const auto add_up = [&](std::int64_t offset, std::int64_t count) {
-                float* __restrict sum = floats_at(call.partial, offset);
-                const float* __restrict term = floats_at(call.scratch, offset);
-                PLIMSOLL_SIMD
-                for (std::int64_t i = 0; i < count; ++i) sum[i] += term[i];
-            };
-            if (add) add_up(0, gradient_bytes_ / 4);
-            if (add && has_bias()) add_up(bias_offset(), site_.output.channels);
+            if (add) add_floats(floats_at(call.partial), floats_at(call.scratch), gradient_bytes_ / 4);
+            if (add && has_bias())
+                add_floats(floats_at(call.partial, bias_offset()), floats_at(call.scratch, bias_offset()),
+                           site_.output.channels);
             add = true;
         });
     }
@@ -138,9 +134,8 @@ class WeightGradient : public WeightGradientWay {
         return time_of(best) < 0.8 * time_of(columns) ? best : columns; // or the copy costs more
     }
     /// Pixels behind a row of the picture that the windows of so many outputs take.
-    static int beyond(const Site& site, int columns) {
-        const Window window = site.facts.window;
-        return (columns - 1) * window.stride + window.kernel - site.input.width - window.padding;
+    static std::int64_t beyond(const Site& site, int columns) {
+        return detail::beyond(site.facts.window, site.input.width, columns);
     }
 
     /// Rows of the pictures and what lies beyond them.
@@ -234,9 +229,8 @@ class WeightGradient : public WeightGradientWay {
         const Desc any = tagged(extents, dnnl_format_tag_any);
         geometry.primitive =
             convolution(dnnl_backward_weights, is_first ? any : format(), &forward, tries.ways);
-        const bool is_way_of_tiles =
-            geometry.primitive.implementation().find("amx") != std::string_view::npos;
-        return geometry.primitive && (is_way_of_tiles || tries.columns == site.output.width) &&
+        return geometry.primitive &&
+               (geometry.primitive.multiplies_tiles() || tries.columns == site.output.width) &&
                onednn::bytes(geometry.primitive.query(dnnl_query_diff_weights_md)) <= tries.most_bytes;
     }
     /// Rows with zeros behind them. \param dy (rows in all, W', F) \param to (rows in all, columns, F)

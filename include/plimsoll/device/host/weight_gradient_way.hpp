@@ -49,12 +49,7 @@ class WeightGradientWay {
     Site site_;
 };
 
-/// A gradient by taps, (K, K, C, F).
-inline onednn::Desc by_taps(const Site& site) {
-    const std::int64_t kernel = site.facts.window.kernel;
-    return onednn::tagged({site.output.channels, site.input.channels, kernel, kernel}, dnnl_hwio);
-}
-/// The same of some of the filters, as it lies among all of them.
+/// A gradient by taps, (K, K, C, F), of all filters or of some, as it lies among all of them.
 inline onednn::Desc by_taps(const Site& site, std::int64_t filters) {
     const std::int64_t kernel = site.facts.window.kernel, channels = site.input.channels;
     const std::int64_t tap = channels * site.output.channels;
