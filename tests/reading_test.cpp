@@ -122,6 +122,47 @@ TEST_CASE("what is read ahead comes in order, whatever the threads and slots") {
             }
 }
 
+TEST_CASE("what is set aside is read anew, by the same order, and leaves the slots alone meanwhile") {
+    for (const int threads : {0, 1, 2, 5})
+        for (const int slots : {1, 2, 4})
+            for (const std::uint64_t size : {1u, 13u, 60u}) {
+                Tricky source(size);
+                source.slow = 3;
+                Ring ring(slots, 4);
+                Prefetch<u8> reading(source, ring.slots, threads, backwards(size));
+                std::uint64_t expected = size;
+                for (std::uint32_t turn = 0;; ++turn) {
+                    auto filled = reading.next();
+                    const std::uint32_t chance = philox({turn, 0, 0, 0}, 5).x % 3;
+                    if (chance > 0) {
+                        reading.set_aside(chance == 1);
+                        for (auto& images : ring.images) std::fill(images.begin(), images.end(), u8{77});
+                        if (chance == 2) reading.set_aside(false);
+                        std::this_thread::sleep_for(std::chrono::microseconds(200));
+                        for (const auto& images : ring.images)
+                            CHECK(std::count(images.begin(), images.end(), u8{77}) ==
+                                  static_cast<std::ptrdiff_t>(images.size()));
+                        if (chance == 2 && !filled.samples.empty()) { // it was done with
+                            expected -= filled.samples.size();
+                            continue;
+                        }
+                        if (chance == 1) filled = reading.next();
+                    }
+                    if (filled.samples.empty()) break;
+                    for (std::size_t i = 0; i < filled.samples.size(); ++i) {
+                        --expected;
+                        CHECK(filled.samples[i] == expected);
+                        CHECK(filled.labels[i] == static_cast<Label>(expected % 2));
+                        const auto& images = ring.images[static_cast<std::size_t>(filled.slot)];
+                        CHECK(images[i * static_cast<std::size_t>(shape.size())] ==
+                              static_cast<u8>(expected * 31));
+                    }
+                }
+                CHECK(expected == 0);
+                CHECK(reading.next().samples.empty());
+            }
+}
+
 TEST_CASE("a read that fails does so to the caller, in its turn, and leaves nothing waiting") {
     for (const int threads : {0, 1, 3}) {
         Tricky source(40);
@@ -172,6 +213,43 @@ TEST_CASE("the plan's ring has room for what is read ahead") {
     CHECK(support::contains(
         support::message_of<argument_error>([&] { Job<Tricky> job(source, {.prefetch = -2}); }),
         ".prefetch = -2"));
+}
+
+TEST_CASE("training goes on as it was behind callbacks that evaluate, predict and fit") {
+    Tricky source(50, 2), held_out(23, 2);
+    source.slow = held_out.slow = 3;
+    const std::vector<u8> pixels(static_cast<std::size_t>(10 * shape.size()), u8{9});
+    for (const int prefetch : {-1, 0, 1, 5}) {
+        CAPTURE(prefetch);
+        const Settings settings{.batch = 8, .prefetch = prefetch};
+        const auto train = [&](auto ask) {
+            Job<Tricky> job(source, settings);
+            std::vector<std::vector<float>> seen;
+            FitOptions options{.epochs = 2, .progress = false};
+            options.on_step = [&](const StepRecord& record) {
+                seen.push_back({static_cast<float>(record.metrics.loss)});
+                ask(job);
+                return Control::proceed;
+            };
+            job.fit(options);
+            for (std::size_t p = 0; p < job.parameters().size(); ++p) seen.push_back(job.parameter(p));
+            return seen;
+        };
+        const auto expected = train([](Job<Tricky>&) {});
+        std::vector<Metrics> evaluated;
+        CHECK(train([&](Job<Tricky>& job) { evaluated.push_back(job.evaluate(held_out)); }) == expected);
+        CHECK(train([&](Job<Tricky>& job) { job.predict(held_out); }) == expected);
+        CHECK(train([&](Job<Tricky>& job) { job.predict(std::span<const u8>(pixels)); }) == expected);
+        CHECK(evaluated.front() != evaluated.back());
+        // What a callback trains is trained, on its own samples.
+        int begun = 0;
+        CHECK(train([&](Job<Tricky>& job) {
+                  if (begun++ == 2) job.fit({.epochs = 1, .shuffle = false, .progress = false});
+              }) != expected);
+        source.failing = 33;
+        CHECK_THROWS_AS(train([&](Job<Tricky>& job) { job.evaluate(held_out); }), data_error);
+        source.failing = ~std::uint64_t{0};
+    }
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) // they need address space themselves

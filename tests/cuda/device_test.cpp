@@ -350,6 +350,27 @@ TEST_CASE("cuda results repeat to the bit, recorded or not, whenever copies run"
     check_repeats<Plain, Half>({.micro_batch = 5, .lanes = 1, .slice_bytes = 8192});
 }
 
+TEST_CASE("cuda jobs go on as they were behind callbacks that evaluate and predict") {
+    const Pictures<Plain> data;
+    for (const int prefetch : {0, 1, 3}) {
+        const auto train = [&](bool asked) {
+            Job<Plain, Float, Cuda> job(data.training, {.batch = batch, .prefetch = prefetch},
+                                        {.micro_batch = 5, .lanes = 1, .slice_bytes = 8192});
+            FitOptions options = quiet(2);
+            options.on_step = [&](const StepRecord&) {
+                if (asked) {
+                    job.evaluate(data.validation);
+                    job.predict(data.validation);
+                }
+                return Control::proceed;
+            };
+            job.fit(options);
+            return state(job);
+        };
+        CHECK(train(true) == train(false));
+    }
+}
+
 TEST_CASE("cuda jobs of more kinds of passes than are recorded") {
     const InMemory<u8> data = pictures<Plain>(40);
     const auto train = [&] {

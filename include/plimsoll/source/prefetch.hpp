@@ -68,11 +68,12 @@ class Prefetch {
         std::unique_lock lock(mutex_);
         if (ended_ && begun_ == taken_) return {};
         emptied_ = taken_;
+        is_set_aside_ = false;
         wake_readers_.notify_all();
         Fill& fill = at(taken_);
         if (threads_.empty()) {
             begin(fill);
-            while (fill.given < fill.count) read(fill, take_piece(fill));
+            while (left_ > 0) read(fill, take_piece(fill));
         } else {
             wake_caller_.wait(lock, [&] { return begun_ > taken_ && fill.pending == 0; });
         }
@@ -84,6 +85,19 @@ class Prefetch {
                 fill.slot.labels.first(fill.count)};
     }
 
+    /// Leaves the slots to others until `next` is called again: what was read ahead is then read anew.
+    /// \param last_too whether this goes for the slot that `next` has returned last, too
+    void set_aside(bool last_too) {
+        std::unique_lock lock(mutex_);
+        is_set_aside_ = true;
+        wake_caller_.wait(lock, [&] { return reading_ == 0; });
+        if (last_too) emptied_ = --taken_;
+        if (begun_ == taken_) return;
+        begun_ = taken_;
+        left_ = 0;
+        ended_ = false;
+    }
+
     /// Seconds that callers of `next` have waited.
     [[nodiscard]] double waited_seconds() const { return waited_; }
 
@@ -92,7 +106,6 @@ class Prefetch {
         Slot slot{};
         std::vector<std::uint64_t> samples{};
         std::size_t count = 0;   ///< samples wanted
-        std::size_t given = 0;   ///< of these, handed to readers
         std::size_t pending = 0; ///< not read yet
         std::exception_ptr error{};
         std::size_t error_at = 0; ///< the first sample that failed: which error is told depends on no timing
@@ -104,32 +117,36 @@ class Prefetch {
     Fill& at(std::uint64_t fill) { return fills_[static_cast<std::size_t>(fill % fills_.size())]; }
 
     void begin(Fill& fill) {
+        if (begun_ == planned_) plan(fill);
+        fill.pending = left_ = fill.count;
+        ended_ = fill.count == 0;
+        ++begun_;
+    }
+    void plan(Fill& fill) {
         fill.error = nullptr;
         fill.error_at = std::numeric_limits<std::size_t>::max();
-        fill.given = 0;
         try {
-            fill.count = plan_(begun_, fill.samples);
+            fill.count = plan_(planned_, fill.samples);
         } catch (...) {
             fill.count = 0;
             fill.error = std::current_exception();
         }
-        fill.pending = fill.count;
-        ended_ = fill.count == 0;
-        ++begun_;
+        ++planned_;
     }
-    Piece take_piece(Fill& fill) const {
+    Piece take_piece(const Fill& fill) {
         // One reader asks for all at once, so that the disk sees them all; several share them out.
         const std::size_t share = threads_wanted_ > 1
                                       ? fill.count / (4 * static_cast<std::size_t>(threads_wanted_)) + 1
                                       : fill.count;
-        const Piece piece{fill.given, std::min(share, fill.count - fill.given)};
-        fill.given += piece.count;
+        const Piece piece{fill.count - left_, std::min(share, left_)};
+        left_ -= piece.count;
         return piece;
     }
     /// Called with the lock held where there are threads; gives it up while reading.
     void read(Fill& fill, Piece piece, std::unique_lock<std::mutex>* lock = nullptr) {
         const auto pixels = static_cast<std::size_t>(source_.shape().size());
         std::exception_ptr error;
+        ++reading_;
         if (lock != nullptr) lock->unlock();
         try {
             source_.read(std::span<const std::uint64_t>(fill.samples).subspan(piece.first, piece.count),
@@ -139,6 +156,7 @@ class Prefetch {
             error = std::current_exception();
         }
         if (lock != nullptr) lock->lock();
+        --reading_;
         if (error && piece.first < fill.error_at) {
             fill.error = error;
             fill.error_at = piece.first;
@@ -149,14 +167,14 @@ class Prefetch {
         std::unique_lock lock(mutex_);
         for (;;) {
             wake_readers_.wait(lock, [&] {
-                return stopped_ || (begun_ > 0 && at(begun_ - 1).given < at(begun_ - 1).count) ||
-                       (!ended_ && begun_ < emptied_ + fills_.size());
+                return stopped_ ||
+                       (!is_set_aside_ && (left_ > 0 || (!ended_ && begun_ < emptied_ + fills_.size())));
             });
             if (stopped_) return;
-            if (begun_ == 0 || at(begun_ - 1).given == at(begun_ - 1).count) begin(at(begun_));
+            if (left_ == 0) begin(at(begun_));
             Fill& fill = at(begun_ - 1);
-            if (fill.given < fill.count) read(fill, take_piece(fill), &lock);
-            if (fill.pending == 0) wake_caller_.notify_all();
+            if (left_ > 0) read(fill, take_piece(fill), &lock);
+            if (fill.pending == 0 || (is_set_aside_ && reading_ == 0)) wake_caller_.notify_all();
         }
     }
 
@@ -164,10 +182,13 @@ class Prefetch {
     Plan plan_;
     int threads_wanted_;
     std::vector<Fill> fills_;
+    std::size_t left_ = 0;      ///< samples of the fill begun last that no reader has taken yet
+    std::uint64_t planned_ = 0; ///< fills whose samples are known
     std::uint64_t begun_ = 0;   ///< fills that readers have begun
     std::uint64_t taken_ = 0;   ///< fills that `next` has returned
     std::uint64_t emptied_ = 0; ///< fills whose slot may be filled anew
-    bool ended_ = false, stopped_ = false;
+    int reading_ = 0;           ///< reads that are under way
+    bool ended_ = false, is_set_aside_ = false, stopped_ = false;
     double waited_ = 0;
     std::mutex mutex_;
     std::condition_variable wake_readers_, wake_caller_;

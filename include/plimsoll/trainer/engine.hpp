@@ -130,6 +130,7 @@ class Engine {
     detail::OwnedPlan plan_;
     Executor<Device, Storage> executor_;
     BatchRing<Device> ring_;
+    Feed<Pixel, Device>* ring_holder_ = nullptr;
     std::vector<NamedParameter> parameters_;
     WeightsInfo info_;
     std::int32_t tally_ = -1, probabilities_ = -1;

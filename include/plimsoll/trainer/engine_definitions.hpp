@@ -122,6 +122,7 @@ template <class Pixel, class Storage, class Device>
 template <class Fill>
 void Engine<Pixel, Storage, Device>::run_with(int batch, bool training, std::uint64_t step, Fill fill,
                                               int next) {
+    if (ring_holder_ != nullptr) ring_holder_->set_aside();
     run(
         batch, training, step,
         [&](int first, int count) {
@@ -148,7 +149,7 @@ Feed<Pixel, Device> Engine<Pixel, Storage, Device>::feed(detail::SourceRef<Pixel
         else
             std::fill(labels.begin(), labels.end(), Label{0});
     };
-    return {source, ring_, std::move(samples), check};
+    return {source, ring_, ring_holder_, std::move(samples), check};
 }
 
 template <class Pixel, class Storage, class Device>

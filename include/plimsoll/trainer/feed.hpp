@@ -20,10 +20,12 @@ class Feed {
     /// Looks at samples and labels that were read; may write labels, and throws what is wrong with them.
     using Check = std::function<void(std::span<const std::uint64_t> samples, std::span<Label> labels)>;
 
-    /// The source and the ring must outlive this.
-    Feed(detail::SourceRef<Pixel> source, BatchRing<Device>& ring, typename Prefetch<Pixel>::Plan samples,
-         Check check)
+    /// \param holder of the ring, null where there is none: this while it lives, and what was before is set
+    /// aside. The source, the ring and the holder must outlive this.
+    Feed(detail::SourceRef<Pixel> source, BatchRing<Device>& ring, Feed*& holder,
+         typename Prefetch<Pixel>::Plan samples, Check check)
         : ring_(ring),
+          holder_(holder, this),
           check_(std::move(check)),
           reading_(source, slots_of(source, ring), ring.size() > 1 ? std::max(source.reader_threads(), 1) : 0,
                    std::move(samples)) {}
@@ -43,10 +45,32 @@ class Feed {
         ahead_ = true;
     }
 
+    /// Leaves the ring to others until `next` is called again.
+    void set_aside() {
+        if (slot_ >= 0) ring_.wait_sent(slot_);
+        reading_.set_aside(std::exchange(ahead_, false));
+        error_ = nullptr;
+    }
+
     /// Seconds that callers have waited for the source.
     [[nodiscard]] double waited_seconds() const { return reading_.waited_seconds(); }
 
   private:
+    /// Sets the holder aside while this lives.
+    class Hold {
+      public:
+        Hold(Feed*& holder, Feed* now) : holder_(holder), before_(holder) {
+            if (before_ != nullptr) before_->set_aside();
+            holder_ = now;
+        }
+        Hold(const Hold&) = delete;
+        Hold& operator=(const Hold&) = delete;
+        ~Hold() { holder_ = before_; }
+
+      private:
+        Feed*& holder_;
+        Feed* before_;
+    };
     static std::vector<typename Prefetch<Pixel>::Slot> slots_of(detail::SourceRef<Pixel> source,
                                                                 const BatchRing<Device>& ring) {
         std::vector<typename Prefetch<Pixel>::Slot> slots;
@@ -77,6 +101,7 @@ class Feed {
     }
 
     BatchRing<Device>& ring_;
+    Hold holder_;
     Check check_;
     Prefetch<Pixel> reading_;
     int slot_ = -1;      ///< fetched last

@@ -48,6 +48,7 @@ struct FitOptions {
     bool shuffle = true;           ///< a new exact order each epoch
     bool progress = true;          ///< on stderr: a bar on a terminal, else a line an epoch
     bool handle_interrupts = true; ///< Ctrl-C stops at the next step, handlers live during fit only
+    // Callbacks may evaluate, predict, step and save: what was read ahead is then read anew.
     std::function<Control(const StepRecord&)> on_step{};
     std::function<Control(const EpochRecord&)> on_epoch{};
 };
