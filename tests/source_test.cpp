@@ -529,6 +529,8 @@ TEST_CASE("classes.txt beside the arrays names their classes") {
     const std::vector<std::string> names{"cat", "blue bird", "dog", "fish"};
     CHECK(InMemory<u8>(prefix).class_names() == names);
     CHECK(MemoryMapped<u8>(prefix).class_names() == names);
+    write_file(folder / "classes.txt", "cat\nblue bird\ndog\nfish\n\n\r\n"); // blank lines are no classes
+    CHECK(InMemory<u8>(prefix).class_names() == names);
     write_file(folder / "classes.txt", "cat\ndog\n");
     const std::string said = stderr_of([&] { CHECK(InMemory<u8>(prefix).class_names().empty()); });
     CHECK(contains(said, "holds 2 names"));

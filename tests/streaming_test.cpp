@@ -235,6 +235,28 @@ TEST_CASE("records that are damaged before their index is made are left out, nam
     CHECK_THROWS_AS(Streaming<u8>(path, shape, {.corrupt = Corrupt::skip}), format_error);
 }
 
+TEST_CASE("a folder's records are found whatever its name is, and what is no record is not") {
+    const support::TemporaryFolder folder;
+    const auto data = support::reference_path("data");
+    if (!data) return;
+    const std::string records = folder / "cats [2024] {v2}*";
+    std::filesystem::create_directories(records + "/more.tfrecord-files");
+    for (const char* name : {"/b.tfrecord", "/a.tfrecord-0"})
+        std::filesystem::copy_file(*data + "/cats_vs_dogs-train.tfrecord-00000-of-00004", records + name);
+    // As an interrupted process leaves it, or a running one makes it.
+    support::write_file(records + "/b.tfrecord.plimsoll-index.tmp-4242-0", "PLIM");
+    support::write_file(records + "/.c.tfrecord", "");
+    CHECK(detail::records_in(records) ==
+          std::vector<std::string>{records + "/a.tfrecord-0", records + "/b.tfrecord"});
+    CHECK(detail::records_in(folder / "none").empty());
+    const Streaming<u8> found(records, shape);
+    CHECK(found.size() == 1280);
+    CHECK(plimsoll::open(records, shape).size() == 1280);
+    std::filesystem::copy_file(records + "/b.tfrecord", folder / "c.tfrecord");
+    support::write_file(folder / "c.tfrecord.plimsoll-index.tmp-4242-0", "PLIM");
+    CHECK(detail::expand(folder / "c.tfrecord*") == std::vector<std::string>{folder / "c.tfrecord"});
+}
+
 TEST_CASE("open takes what is there and says why") {
     const support::TemporaryFolder folder;
     const auto pattern = shards(folder);

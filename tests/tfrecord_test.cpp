@@ -473,15 +473,13 @@ Opened open_all(const std::string& path, const std::string& label = "label") {
     if (out.built) CHECK(last == std::filesystem::file_size(path));
     out.stored_at = index.stored_at();
     std::vector<std::byte> buffer;
-    std::uint64_t longest = 0;
     for (std::uint64_t i = 0; i < index.size(); ++i) {
         const Record record = index.read(i, buffer);
-        longest = std::max<std::uint64_t>(longest, record.payload.size());
+        CHECK(record.payload.size() == index.extent(i).length);
         CHECK(index.label(i) == Features(record).at(label).int64());
         out.labels.push_back(index.label(i));
         out.images.push_back(view_text(Features(record).at("image").bytes()));
     }
-    CHECK(index.longest() == longest);
     return out;
 }
 

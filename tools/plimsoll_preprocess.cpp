@@ -227,19 +227,16 @@ Inputs find_inputs(const std::vector<std::string>& named) {
     Inputs inputs;
     std::set<std::string> seen;
     for (const std::string& input : named) {
-        if (input.ends_with(record_index_suffix)) continue; // a shell's * matches indexes too
+        if (detail::is_record_index(input)) continue; // a shell's * matches indexes too
         std::vector<std::string> paths;
         if (!detail::is_folder(input)) {
             paths = path_exists(input) ? std::vector{input} : detail::expand(input);
         } else {
-            try {
-                paths = detail::expand(input + "/*.tfrecord*");
-            } catch (const io_error&) {
-                if (named.size() > 1)
-                    throw argument_error(text("\"", input, "\" is a folder without TFRecord files; a folder ",
-                                              "of pictures is a data set of its own"));
-                inputs.folder = input;
-            }
+            paths = detail::records_in(input);
+            if (paths.empty() && named.size() > 1)
+                throw argument_error(text("\"", input, "\" is a folder without TFRecord files; a folder ",
+                                          "of pictures is a data set of its own"));
+            if (paths.empty()) inputs.folder = input;
         }
         for (const std::string& path : paths)
             if (!seen.insert(fs::weakly_canonical(path).string()).second)

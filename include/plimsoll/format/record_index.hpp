@@ -210,17 +210,12 @@ inline void make_folders_of(const std::string& path) {
 class RecordIndex {
   public:
     RecordIndex(TfRecordFile file, std::vector<detail::IndexEntry> entries, std::string stored_at)
-        : file_(std::move(file)), entries_(std::move(entries)), stored_at_(std::move(stored_at)) {
-        for (std::uint64_t number = 0; number < size(); ++number)
-            longest_ = std::max(longest_, extent(number).length);
-    }
+        : file_(std::move(file)), entries_(std::move(entries)), stored_at_(std::move(stored_at)) {}
 
     [[nodiscard]] const std::string& path() const { return file_.path(); }
     [[nodiscard]] const TfRecordFile& file() const { return file_; }
     /// How many records there are, at least one.
     [[nodiscard]] std::uint64_t size() const { return entries_.size(); }
-    /// The largest payload in bytes; read() needs TfRecordFile::frame_bytes more of its buffer.
-    [[nodiscard]] std::uint64_t longest() const { return longest_; }
     /// The index's own file, or nothing where none could be written.
     [[nodiscard]] const std::string& stored_at() const { return stored_at_; }
 
@@ -254,7 +249,6 @@ class RecordIndex {
     TfRecordFile file_;
     std::vector<detail::IndexEntry> entries_;
     std::string stored_at_;
-    std::uint64_t longest_ = 0;
 };
 
 /// Opens a TFRecord file of tf.train.Examples with its index, `<path>.plimsoll-index` or, where that cannot

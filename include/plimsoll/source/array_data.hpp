@@ -186,6 +186,7 @@ inline std::vector<std::string> class_names_beside(const std::string& images_pat
         if (line.ends_with('\r')) line.pop_back();
         names.push_back(std::move(line));
     }
+    while (!names.empty() && names.back().empty()) names.pop_back(); // lines left blank at the end
     if (names.size() >= static_cast<std::size_t>(classes)) return names;
     warn(text("\"", path, "\" is not used: it holds ", names.size(), " names, \"", images_path, "\" has ",
               classes, " classes"));

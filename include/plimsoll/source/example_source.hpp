@@ -25,7 +25,7 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 /// several threads at once.
 class ExampleSource {
   public:
-    /// How a channel is stored: u8 (0 to 255, which the device divides by 255) or float.
+    /// How a channel is stored: u8 (0 to 255, which the device divides by 255), float or half.
     using Pixel = u8;
 
     /// \param size number of samples, \param shape of each, \param seed of all of them.

@@ -14,31 +14,27 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 namespace detail {
 
 /// When the newest of some files was written; nothing where there are none.
-inline std::optional<std::filesystem::file_time_type> newest(const std::string& pattern) {
+inline std::optional<std::filesystem::file_time_type> newest(const std::vector<std::string>& paths) {
     std::optional<std::filesystem::file_time_type> time;
     try {
-        for (const std::string& path : expand(pattern)) {
+        for (const std::string& path : paths) {
             const auto written = std::filesystem::last_write_time(path);
             if (!time || written > *time) time = written;
         }
-    } catch (const io_error&) { // none
-    } catch (const std::filesystem::filesystem_error&) {
+    } catch (const std::filesystem::filesystem_error&) { // gone meanwhile
     }
     return time;
 }
 
-/// When the newest of a folder's pictures was written; nothing where it is none of pictures.
-inline std::optional<std::filesystem::file_time_type> newest_picture(const std::string& folder) {
-    std::optional<std::filesystem::file_time_type> time;
+/// A folder's pictures; empty where it is none of pictures.
+inline std::vector<std::string> pictures_in(const std::string& folder) {
+    std::vector<std::string> paths;
     try {
-        for (const PictureFolder::Picture& picture : list_pictures(folder).pictures) {
-            const auto written = std::filesystem::last_write_time(picture.path);
-            if (!time || written > *time) time = written;
-        }
+        for (PictureFolder::Picture& picture : list_pictures(folder).pictures)
+            paths.push_back(std::move(picture.path));
     } catch (const error&) { // none
-    } catch (const std::filesystem::filesystem_error&) {
     }
-    return time;
+    return paths;
 }
 
 } // namespace detail
@@ -53,12 +49,11 @@ inline AnySource<u8> open(const std::string& path, Shape shape, const StreamingO
     const bool folder = detail::is_folder(path);
     const std::string prefix = folder ? path + "/" + split : path;
     const std::string images = prefix + "_images.npy";
-    const std::string records = folder ? path + "/*.tfrecord*" : path;
     std::string rather;
     if (path_exists(images)) {
-        auto raw = folder ? detail::newest(records) : std::nullopt;
+        auto raw = folder ? detail::newest(detail::records_in(path)) : std::nullopt;
         const bool pictures = folder && !raw;
-        if (pictures) raw = detail::newest_picture(path);
+        if (pictures) raw = detail::newest(detail::pictures_in(path));
         try {
             MemoryMapped<u8> processed(prefix);
             if (processed.shape() != shape)

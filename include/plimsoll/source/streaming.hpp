@@ -15,8 +15,10 @@
 #include <glob.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -175,6 +177,28 @@ inline bool is_folder(const std::string& path) {
     return ::stat(path.c_str(), &facts) == 0 && S_ISDIR(facts.st_mode);
 }
 
+/// Whether a file lies beside records and tells where they are, or is being written to.
+inline bool is_record_index(const std::string& path) {
+    return path.find(record_index_suffix, path.rfind('/') + 1) != std::string::npos;
+}
+
+/// A folder's TFRecord files, sorted. Empty where it cannot be read: whoever looks for pictures then says so.
+inline std::vector<std::string> records_in(const std::string& folder) {
+    std::vector<std::string> paths;
+    try {
+        for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+            const std::string name = entry.path().filename().string();
+            if (!name.starts_with('.') && name.find(".tfrecord") != std::string::npos &&
+                !is_record_index(name) && entry.is_regular_file())
+                paths.push_back(text(folder, '/', name));
+        }
+    } catch (const std::filesystem::filesystem_error&) {
+        return {};
+    }
+    std::sort(paths.begin(), paths.end());
+    return paths;
+}
+
 /// The files that a pattern names, sorted. \throws io_error where there are none.
 inline std::vector<std::string> expand(const std::string& pattern) {
     if (path_exists(pattern)) return {pattern}; // a name may hold what patterns are made of
@@ -182,7 +206,7 @@ inline std::vector<std::string> expand(const std::string& pattern) {
     const int failed = ::glob(pattern.c_str(), GLOB_BRACE | GLOB_TILDE, nullptr, &found);
     std::vector<std::string> paths(found.gl_pathv, found.gl_pathv + (failed == 0 ? found.gl_pathc : 0));
     ::globfree(&found);
-    std::erase_if(paths, [](const std::string& path) { return path.ends_with(record_index_suffix); });
+    std::erase_if(paths, is_record_index);
     if (paths.empty()) throw io_error(text("no file is named \"", pattern, '"'));
     return paths;
 }

@@ -142,12 +142,8 @@ template <class PixelType>
 typename Streaming<PixelType>::Pictures Streaming<PixelType>::open(const std::string& what,
                                                                    const StreamingOptions& options) {
     if (!detail::is_folder(what)) return detail::RecordPictures(detail::expand(what), options);
-    std::vector<std::string> shards;
-    try {
-        shards = detail::expand(what + "/*.tfrecord*");
-    } catch (const io_error&) { // none: a shard that cannot be read is another matter
-        return detail::FilePictures(what, options);
-    }
+    const std::vector<std::string> shards = detail::records_in(what);
+    if (shards.empty()) return detail::FilePictures(what, options);
     return detail::RecordPictures(shards, options);
 }
 
