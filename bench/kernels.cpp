@@ -82,7 +82,7 @@ class Network {
             Blueprint::plan(settings, Blueprint::choose_cut(settings, all_free_memory), host.layout_block()));
         for (int n = 0; n < Blueprint::nodes; ++n)
             sites.push_back(site_of(Blueprint::graph(), plan->shipment, plan->layouts.begin(), n,
-                                    plan->node_slices[n], settings.seed));
+                                    plan->node_slices[n], true, settings.seed));
     }
     const Made& node(std::size_t number) {
         if (made.empty()) {

@@ -198,6 +198,7 @@ Result run(const Maker& maker, Site site, Cut cut, const Data& data) {
             call.saved = saved.get();
             kernel->forward(call);
             from_layout<T>(y.get(), call.first, call.count, site.output, site.output_layout, result.output);
+            if (!site.training) return;
             call.output = nullptr;
             call.output_gradient = dy.get();
             const Memory& into = cut.in_place ? x : dx;
@@ -218,7 +219,7 @@ Result run(const Maker& maker, Site site, Cut cut, const Data& data) {
                 for (int slice = lane; slice < slices; slice += cut.lanes) do_slice(lane, worker, slice);
             });
         base.accumulate = first > 0;
-        if (!whole && site.facts.parameters.size() > 0) kernel->reduce(base, lanes);
+        if (site.training && !whole && site.facts.parameters.size() > 0) kernel->reduce(base, lanes);
     }
     CHECK(packed.intact());
     CHECK(partial.intact());
@@ -463,6 +464,7 @@ TEST_CASE("convolution, channels last") {
     convolution<Conv2d<33, 4, 1, 3>>({6, 5, 24});
     convolution<Conv2d<64, 1>>({5, 7, 32});
     convolution<Conv2d<16, 3, 1, 3>>({6, 7, 32});
+    convolution<Conv2d<64, 1, 1, 2>>({4, 4, 16}); // rows of padding alone
     // Weight gradients that are made of products.
     convolution<Conv2d<24, 1, 3>>({7, 8, 16});
     convolution<Conv2d<256, 3, 1, 1>>({2, 3, 128});
@@ -778,6 +780,32 @@ bool input_gradient_goes_forward(Shape in) {
 }
 
 } // namespace
+
+TEST_CASE("where a network is not trained, convolutions pack weights once and give the same outputs") {
+    const auto check = [](auto type, Site trained) {
+        using T = decltype(type);
+        INFO(name_of(trained));
+        trained.images = trained.lanes = 2;
+        const Maker& convolution = maker<DirectConvolution<T>>;
+        Site site = trained;
+        site.training = false;
+        const Cut cut{5, 5, 2, 2, 2};
+        const Data data(site, cut.batch);
+        CHECK(same_bits(run<T>(convolution, site, cut, data).output,
+                        run<T>(convolution, trained, cut, data).output));
+        const Needs needs = convolution.needs(site), more = convolution.needs(trained);
+        CHECK(needs.packed < more.packed);
+        CHECK(needs.partial == 0);
+        CHECK(needs.scratch < more.scratch);
+        check_limits<DirectConvolution<T>>(site, false);
+    };
+    for (const Site& site :
+         {channels_last<Conv2d<64, 3>>({9, 12, 32}), channels_last<Conv2d<16, 1, 2>>({7, 5, 64}),
+          channels_last<Conv2d<24, 5, 3, 2>>({11, 9, 3})}) {
+        check(float{}, site);
+        check(bfloat16{}, site);
+    }
+}
 
 TEST_CASE("input gradients go forward where tiles are multiplied") {
     if (!detail::computes_bfloat16_tiles()) {

@@ -19,8 +19,11 @@ struct Site {
     int images = 0;              ///< most images a call handles: the slice, or the micro-batch
     int lanes = 1;               ///< lanes whose partial gradients are summed
     bool input_gradient = false; ///< whether backward returns a gradient of the input
+    bool training = true;        ///< false: forward only
     int node = 0;                ///< its number in the graph: separates random streams
     std::uint64_t seed = 0;
+
+    [[nodiscard]] constexpr bool has_bias() const { return facts.parameters.size() > 1; }
 };
 
 /// Bytes a kernel needs beside its operands, declared before it exists: what libraries take differs by

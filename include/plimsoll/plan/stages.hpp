@@ -30,7 +30,7 @@ using NeedsFunction = Needs (*)(const Site&);
 
 template <int Nodes>
 constexpr Site site_of(const Graph<Nodes>& graph, const Shipment& shipment, const Layout* layouts, int node,
-                       int images, std::uint64_t seed) {
+                       int images, bool training, std::uint64_t seed) {
     const Node& at = graph.nodes[node];
     return {.facts = at.facts,
             .input = at.input_shape,
@@ -40,6 +40,7 @@ constexpr Site site_of(const Graph<Nodes>& graph, const Shipment& shipment, cons
             .images = images,
             .lanes = shipment.lanes,
             .input_gradient = graph.values[at.input].gradient,
+            .training = training,
             .node = node,
             .seed = seed};
 }
@@ -74,8 +75,8 @@ class StageBuilder {
     }
 
     constexpr Needs needs(int node, int images) const {
-        return functions_[node](
-            site_of(graph_, plan_.shipment, plan_.layouts.begin(), node, images, request_.seed));
+        return functions_[node](site_of(graph_, plan_.shipment, plan_.layouts.begin(), node, images,
+                                        request_.training, request_.seed));
     }
 
     static constexpr int max_values = Nodes + 1;

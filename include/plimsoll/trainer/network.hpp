@@ -77,7 +77,7 @@ std::vector<NodeRecord> make_kernels(typename Blueprint::Device& device, const P
     std::vector<Site> sites;
     for (int n = 0; n < Blueprint::nodes; ++n)
         sites.push_back(site_of(graph, plan.shipment, plan.layouts.data(), n,
-                                plan.node_slices[static_cast<std::size_t>(n)], seed));
+                                plan.node_slices[static_cast<std::size_t>(n)], Blueprint::is_training, seed));
     KernelCollector<typename Blueprint::Precision, typename Blueprint::Device> kernels{device, sites};
     walk_graph<typename Blueprint::Model, typename Blueprint::Pixel, typename Blueprint::Loss>(kernels);
     for (int n = 0; n < Blueprint::nodes; ++n) {

@@ -89,7 +89,7 @@ class CudnnConvolution : public NodeKernel {
     }
     [[nodiscard]] Needs used() const override {
         Needs used = needs(site_);
-        const std::int64_t bias = has_bias() ? detail::column_sums_bytes(1, site_.output.channels) : 0;
+        const std::int64_t bias = site_.has_bias() ? detail::column_sums_bytes(1, site_.output.channels) : 0;
         used.scratch =
             gradient_bytes(site_) + detail::workspace_slack +
             std::max({forward_.workspace(), input_gradient_.workspace(), weight_gradient_.workspace(), bias});
@@ -111,7 +111,7 @@ class CudnnConvolution : public NodeKernel {
     }
     void forward(const Call& call) override {
         forward_.run(device_, call.input, call.packed, call.output, workspace(call));
-        if (has_bias()) add_bias(static_cast<T*>(call.output), call.count, call.parameters[1]);
+        if (site_.has_bias()) add_bias(static_cast<T*>(call.output), call.count, call.parameters[1]);
     }
     void backward(const Call& call) override {
         zero_tail(call.input, site_.input, call.count);
@@ -122,7 +122,7 @@ class CudnnConvolution : public NodeKernel {
                          detail::UnpackGradient<T>{static_cast<const T*>(call.scratch), call.gradients[0],
                                                    headroom_, site_.input.channels, area(), add},
                          "a convolution's weight gradient");
-        if (has_bias())
+        if (site_.has_bias())
             detail::bias_gradient(device_, static_cast<const T*>(call.output_gradient),
                                   site_.output.pixels() * call.count, site_.output.channels,
                                   call.gradients[1], add, workspace(call));
@@ -153,7 +153,6 @@ class CudnnConvolution : public NodeKernel {
     [[nodiscard]] void* workspace(const Call& call) const {
         return detail::well_aligned(static_cast<std::byte*>(call.scratch) + gradient_bytes(site_));
     }
-    [[nodiscard]] bool has_bias() const { return site_.facts.parameters.size() > 1; }
     [[nodiscard]] int area() const { return site_.facts.window.kernel * site_.facts.window.kernel; }
     /// A slice begins a number of images behind the part's start, which is well aligned.
     [[nodiscard]] std::int64_t alignment_of_slices(Shape shape) const {

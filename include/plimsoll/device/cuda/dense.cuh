@@ -31,7 +31,7 @@ class CudaDense : public NodeKernel {
           images_(site.images),
           inputs_(site.input.channels),
           outputs_(site.output.channels),
-          has_bias_(site.facts.parameters.size() > 1) {
+          has_bias_(site.has_bias()) {
         const std::string where = text(site.facts.name, "<", outputs_, "> of ", inputs_, " inputs, ", images_,
                                        " images, node ", site.node);
         detail::MatrixProduct::Wanted wanted{.operands = detail::cublas_type<T>,

@@ -61,7 +61,7 @@ class CudaFirstConvolution : public NodeKernel {
         const auto convolve = [&](auto kernel) {
             detail::launch(kernel, blocks, dim3(threads), device_.stream(), site_.facts.name, geometry_,
                            static_cast<const T*>(call.input), static_cast<const float*>(call.parameters[0]),
-                           static_cast<const float*>(has_bias() ? call.parameters[1] : nullptr),
+                           static_cast<const float*>(site_.has_bias() ? call.parameters[1] : nullptr),
                            static_cast<T*>(call.output), tiles);
         };
         if constexpr (multiplies_tensors_)
@@ -91,7 +91,7 @@ class CudaFirstConvolution : public NodeKernel {
         detail::sum_columns_of<1, float>(
             device_, chunks, columns, columns % detail::wide<float> == 0,
             detail::Elements<float>{sums, columns},
-            ToGradients{call.gradients[0], has_bias() ? call.gradients[1] : nullptr, geometry_.depth(),
+            ToGradients{call.gradients[0], site_.has_bias() ? call.gradients[1] : nullptr, geometry_.depth(),
                         site_.output.channels, call.first > 0},
             static_cast<std::byte*>(call.scratch) + sums_bytes(site_), site_.facts.name);
     }
@@ -142,7 +142,6 @@ class CudaFirstConvolution : public NodeKernel {
     static constexpr std::int64_t sums_bytes(const Site& site) {
         return aligned(4 * chunks(site, site.images) * columns(site));
     }
-    [[nodiscard]] bool has_bias() const { return site_.facts.parameters.size() > 1; }
     [[nodiscard]] unsigned filter_blocks() const {
         constexpr int at_once = detail::first_convolution::filters_at_once;
         return static_cast<unsigned>((site_.output.channels + at_once - 1) / at_once);

@@ -56,7 +56,7 @@ class CudaWinogradConvolution : public NodeKernel {
     [[nodiscard]] Needs used() const override {
         Needs used = needs(site_);
         used.scratch += std::max({forward_.workspace(), weight_gradient_.workspace(),
-                                  input_gradient_.workspace(), sizes_.bias_workspace(has_bias())}) -
+                                  input_gradient_.workspace(), sizes_.bias_workspace(site_.has_bias())}) -
                         sizes_.most_workspace();
         return used;
     }
@@ -74,8 +74,8 @@ class CudaWinogradConvolution : public NodeKernel {
             transform(call.input, site_.input, block, block.count, site_.facts.window.padding, false,
                       at.of_inputs);
             forward_.run(device_, call.packed, at.of_inputs, at.of_outputs, false, nullptr, at.workspace);
-            transform_back(at.of_outputs, filters(), block, has_bias() ? call.parameters[1] : nullptr, false,
-                           call.output);
+            transform_back(at.of_outputs, filters(), block, site_.has_bias() ? call.parameters[1] : nullptr,
+                           false, call.output);
         });
     }
     void backward(const Call& call) override {
@@ -101,7 +101,7 @@ class CudaWinogradConvolution : public NodeKernel {
                                                                 filters(), static_cast<int>(sizes_.parts()),
                                                                 add},
                          "a convolution's weight gradient");
-        if (has_bias())
+        if (site_.has_bias())
             detail::bias_gradient(device_, static_cast<const float*>(call.output_gradient),
                                   site_.output.pixels() * call.count, filters(), call.gradients[1], add,
                                   at.workspace);
@@ -205,7 +205,6 @@ class CudaWinogradConvolution : public NodeKernel {
             detail::winograd::ToPictures{matrices, bias, static_cast<float*>(pictures), block, turned},
             what_);
     }
-    [[nodiscard]] bool has_bias() const { return site_.facts.parameters.size() > 1; }
     [[nodiscard]] int channels() const { return site_.input.channels; }
     [[nodiscard]] int filters() const { return site_.output.channels; }
 

@@ -46,7 +46,7 @@ struct ConvolutionLimits {
         return weights(round_up(site.output.channels, 64 / bytes), bytes);
     }
     [[nodiscard]] constexpr std::int64_t packed() const {
-        return forward_weights() + (site.input_gradient ? plain_weights(element_bytes) : 0);
+        return forward_weights() + (site.training && site.input_gradient ? plain_weights(element_bytes) : 0);
     }
     [[nodiscard]] constexpr std::int64_t partial() const {
         return plain_weights(4) + aligned(4 * std::int64_t{site.output.channels});
@@ -97,6 +97,7 @@ class DirectConvolution : public NodeKernel {
 
     static constexpr Needs needs(const Site& site) {
         const detail::ConvolutionLimits limits{site, sizeof(T)};
+        if (!site.training) return {.packed = limits.packed(), .scratch = limits.workspace()};
         std::int64_t scratch = limits.partial() + limits.workspace();
         if (detail::PatchWeightGradient<T>::pays(site))
             scratch = std::max(scratch, detail::PatchWeightGradient<T>::wanted_scratch(site));
@@ -122,7 +123,6 @@ class DirectConvolution : public NodeKernel {
     using Operands = detail::onednn::Operands;
 
     void make_forward(const detail::ConvolutionShape<T>& shape, const std::string& where);
-    [[nodiscard]] bool has_bias() const { return site_.facts.parameters.size() > 1; }
     /// The first way that pays and that the library is fast at; none where plain loops do it.
     std::unique_ptr<detail::WeightGradientWay> find_weight_gradient(const std::string& where) const;
     void make_unpacking(const std::string& where);
@@ -150,7 +150,7 @@ DirectConvolution<T>::DirectConvolution(const Site& site, const Team& team)
     const detail::ConvolutionShape<T> shape(site);
     if (!shape) return;
     make_forward(shape, where);
-    if (!forward_) return; // the others are chosen by it
+    if (!forward_ || !site.training) return; // the others are chosen by it
     const detail::ConvolutionLimits limits{site, sizeof(T)};
     if (site.input_gradient) {
         input_gradient_.emplace(site, shape, forward_, limits.plain_weights(sizeof(T)), limits.workspace(),
@@ -168,7 +168,7 @@ void DirectConvolution<T>::make_forward(const detail::ConvolutionShape<T>& shape
     const std::int64_t filters = site_.output.channels, channels = site_.input.channels;
     const Desc any = tagged<T>({filters, channels, kernel, kernel}, dnnl_format_tag_any);
     const Desc plain = tagged({filters, channels, kernel, kernel}, dnnl_oihw);
-    const Desc bias = has_bias() ? tagged({filters}, dnnl_x) : Desc();
+    const Desc bias = site_.has_bias() ? tagged({filters}, dnnl_x) : Desc();
     const detail::ConvolutionLimits limits{site_, sizeof(T)};
     forward_ = Primitive::convolution(dnnl_forward_training, shape.x, any, bias, shape.y, shape.strides,
                                       shape.before, shape.behind, nullptr, limits.workspace(), where);
@@ -179,7 +179,7 @@ void DirectConvolution<T>::make_forward(const detail::ConvolutionShape<T>& shape
     pack_forward_ = Primitive::reorder(plain, packed, where);
     pack_forward_operands_ = {pack_forward_, {{DNNL_ARG_FROM, plain}, {DNNL_ARG_TO, packed}}};
     for (int worker = 0; worker < std::max(site_.lanes, 1); ++worker) {
-        if (has_bias())
+        if (site_.has_bias())
             forward_operands_.push_back({forward_,
                                          {{DNNL_ARG_SRC, shape.x},
                                           {DNNL_ARG_WEIGHTS, packed},
@@ -230,7 +230,7 @@ void DirectConvolution<T>::make_unpacking(const std::string& where) {
 
 template <class T>
 Needs DirectConvolution<T>::used() const {
-    Needs used = LoopConvolution<T>::needs(site_);
+    Needs used = site_.training ? LoopConvolution<T>::needs(site_) : Needs{};
     used.packed = aligned(forward_bytes_);
     used.scratch = aligned(pack_forward_.scratch());
     if (input_gradient_) {
@@ -262,7 +262,7 @@ template <class T>
 void DirectConvolution<T>::forward(const Call& call) {
     if (!forward_) return loops_.forward(call);
     Operands& operands = forward_operands_[static_cast<std::size_t>(call.worker)];
-    if (has_bias())
+    if (site_.has_bias())
         operands.run({call.input, call.packed, call.output, call.parameters[1]}, call.scratch);
     else
         operands.run({call.input, call.packed, call.output}, call.scratch);
@@ -284,7 +284,7 @@ void DirectConvolution<T>::backward(const Call& call) {
 template <class T>
 void DirectConvolution<T>::reduce(const Call& call, int lanes) {
     if (!weight_gradient_) return loops_.reduce(call, lanes);
-    if (has_bias())
+    if (site_.has_bias())
         detail::sum_lanes(call.gradients[1], detail::floats_at(call.partial, weight_gradient_->bias_offset()),
                           site_.output.channels, call.partial_stride, lanes, call.accumulate);
     constexpr std::int64_t at_once = 4096;

@@ -102,7 +102,7 @@ class LoopConvolution : public NodeKernel {
         const float* weight = call.parameters[0]; // (F, C, K, K)
         const Window window = site_.facts.window;
         for_outputs(call.count, [&](int n, int oy, int ox, int f) {
-            double sum = has_bias() ? static_cast<double>(call.parameters[1][f]) : 0;
+            double sum = site_.has_bias() ? static_cast<double>(call.parameters[1][f]) : 0;
             for (int ky = 0; ky < window.kernel; ++ky)
                 for (int kx = 0; kx < window.kernel; ++kx) {
                     const int iy = oy * window.stride - window.padding + ky;
@@ -143,7 +143,7 @@ class LoopConvolution : public NodeKernel {
                                 }
                         detail::store(partial[weight_index(f, c, ky, kx)], sum, call.accumulate);
                     }
-        if (!has_bias()) return;
+        if (!site_.has_bias()) return;
         float* bias = detail::floats_at(call.partial, bias_offset()); // (F)
         for (int f = 0; f < site_.output.channels; ++f) {
             double sum = 0;
@@ -182,13 +182,12 @@ class LoopConvolution : public NodeKernel {
     void reduce(const Call& call, int lanes) override {
         detail::sum_lanes(call.gradients[0], call.partial, site_.facts.parameters[0].size(),
                           call.partial_stride, lanes, call.accumulate);
-        if (has_bias())
+        if (site_.has_bias())
             detail::sum_lanes(call.gradients[1], detail::floats_at(call.partial, bias_offset()),
                               site_.output.channels, call.partial_stride, lanes, call.accumulate);
     }
 
   private:
-    [[nodiscard]] bool has_bias() const { return site_.facts.parameters.size() > 1; }
     [[nodiscard]] std::int64_t bias_offset() const {
         return aligned(site_.facts.parameters[0].size() * static_cast<std::int64_t>(sizeof(float)));
     }
@@ -321,7 +320,7 @@ class LoopDense : public NodeKernel {
         : inputs_(site.input.channels),
           outputs_(site.output.channels),
           input_gradient_(site.input_gradient),
-          bias_(site.facts.parameters.size() > 1) {}
+          bias_(site.has_bias()) {}
     static constexpr Needs needs(const Site&) { return {}; }
 
     void forward(const Call& call) override {

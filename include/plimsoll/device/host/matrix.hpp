@@ -188,7 +188,7 @@ DenseKernel<T, Element>::DenseKernel(const Site& site, const Team& team)
     : limits_(site),
       loops_(site, team),
       team_(std::min(team.threads(), std::max(site.lanes, 1))),
-      bias_(site.facts.parameters.size() > 1) {
+      bias_(site.has_bias()) {
     using detail::onednn::matrix;
     const std::string where = text(site.facts.name, " ", to_string(site.input), " to ",
                                    to_string(site.output), ", ", site.images, " images, node ", site.node);

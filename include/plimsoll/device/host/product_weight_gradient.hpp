@@ -61,7 +61,7 @@ class ProductWeightGradient : public WeightGradientWay {
                 product_->run(call.worker, call.accumulate, tap, dy, gradient,
                               floats_at(call.scratch, tap_bytes()));
             }
-        if (!has_bias()) return;
+        if (!site_.has_bias()) return;
         float* bias = floats_at(call.partial, bias_offset()); // (F)
         const std::int64_t filters = site_.output.channels;
         if (!call.accumulate) std::fill_n(bias, filters, 0.0f);

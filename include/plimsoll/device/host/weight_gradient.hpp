@@ -83,7 +83,7 @@ class WeightGradient : public WeightGradientWay {
             void* to = add ? call.scratch : call.partial;
             compute(to, floats_at(to, bias_offset()), workspace);
             if (add) add_floats(floats_at(call.partial), floats_at(call.scratch), gradient_bytes_ / 4);
-            if (add && has_bias())
+            if (add && site_.has_bias())
                 add_floats(floats_at(call.partial, bias_offset()), floats_at(call.scratch, bias_offset()),
                            site_.output.channels);
             add = true;
@@ -106,7 +106,7 @@ class WeightGradient : public WeightGradientWay {
                         dy = widened(geometries_[band.geometry], dy, static_cast<T*>(workspace));
                         workspace = floats_at(workspace, bytes);
                     }
-                    if (has_bias())
+                    if (site_.has_bias())
                         operands.run({x, dy, gradient, bias}, workspace);
                     else
                         operands.run({x, dy, gradient}, workspace);
@@ -177,6 +177,7 @@ class WeightGradient : public WeightGradientWay {
             // The last band ends with the picture: whole pictures must lie at their distance.
             const int input_end =
                 end == site.output.height ? site.input.height : std::min(bottom, site.input.height);
+            if (input_end <= std::max(top, 0)) return false; // a band of padding alone
             Geometry geometry{.input_rows = input_end - std::max(top, 0),
                               .output_rows = end - first,
                               .above = std::max(-top, 0),
@@ -212,7 +213,7 @@ class WeightGradient : public WeightGradientWay {
         geometry.y = activation<T>(output, site.output_layout, images);
         if (geometry.x.get() == nullptr || geometry.y.get() == nullptr) return false;
         const std::int64_t extents[] = {output.channels, input.channels, window.kernel, window.kernel};
-        const Desc bias = has_bias() ? tagged({output.channels}, dnnl_x) : Desc();
+        const Desc bias = site_.has_bias() ? tagged({output.channels}, dnnl_x) : Desc();
         const dnnl_dims_t strides = {window.stride, window.stride};
         const dnnl_dims_t before = {geometry.above, window.padding},
                           behind = {geometry.below, beyond(site, tries.columns)};
@@ -243,7 +244,7 @@ class WeightGradient : public WeightGradientWay {
         return to;
     }
     [[nodiscard]] onednn::Operands operands_of(const Geometry& geometry, int filters) const {
-        if (has_bias())
+        if (site_.has_bias())
             return {geometry.primitive,
                     {{DNNL_ARG_SRC, geometry.x},
                      {DNNL_ARG_DIFF_DST, geometry.y},

@@ -34,7 +34,7 @@ class WeightGradientWay {
     /// Bytes from a partial's start to the bias's gradient.
     [[nodiscard]] virtual std::int64_t bias_offset() const { return aligned(gradient_bytes()); }
     [[nodiscard]] virtual std::int64_t partial_bytes() const {
-        return aligned(bias_offset() + (has_bias() ? 4 * std::int64_t{site_.output.channels} : 0));
+        return aligned(bias_offset() + (site_.has_bias() ? 4 * std::int64_t{site_.output.channels} : 0));
     }
     [[nodiscard]] virtual std::int64_t scratch() const = 0;
     [[nodiscard]] virtual std::string_view implementation() const = 0;
@@ -44,8 +44,6 @@ class WeightGradientWay {
     virtual void run(const Call& call) = 0;
 
   protected:
-    [[nodiscard]] bool has_bias() const { return site_.facts.parameters.size() > 1; }
-
     Site site_;
 };
 

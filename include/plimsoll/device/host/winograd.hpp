@@ -127,7 +127,6 @@ class WinogradConvolution : public NodeKernel {
     static constexpr int at_once_ = detail::winograd::at_once;
 
     void make_products();
-    [[nodiscard]] bool has_bias() const { return site_.facts.parameters.size() > 1; }
     template <class F>
     void for_blocks(const Call& call, const Tiling& tiling, F f) const {
         const std::int64_t room = sizes_.room(tiling), tiles = call.count * tiling.of_picture();
@@ -223,7 +222,7 @@ void WinogradConvolution<T>::forward(const Call& call) {
         workers_[static_cast<std::size_t>(call.worker)].forward.run({at.of_inputs, call.packed, products},
                                                                     at.workspace);
         detail::winograd::to_pictures(products, sizes_.outputs, block, false,
-                                      has_bias() ? call.parameters[1] : nullptr,
+                                      site_.has_bias() ? call.parameters[1] : nullptr,
                                       static_cast<T*>(call.output));
     });
 }
@@ -248,7 +247,7 @@ void WinogradConvolution<T>::weight_gradient(const Call& call) {
         workers_[static_cast<std::size_t>(call.worker)].weight_gradient.run(
             {at.of_inputs, at.of_outputs, call.partial}, at.workspace);
     });
-    if (has_bias())
+    if (site_.has_bias())
         detail::add_bias_gradient(
             static_cast<const T*>(call.output_gradient), call.count, site_.output.pixels(), sizes_.filters,
             reinterpret_cast<float*>(at.of_inputs), detail::floats_at(call.partial, sizes_.weights(4)));
@@ -295,7 +294,7 @@ void WinogradConvolution<T>::reduce(const Call& call, int lanes) {
                 }
         }
     });
-    if (has_bias())
+    if (site_.has_bias())
         detail::sum_lanes(call.gradients[1], detail::floats_at(call.partial, sizes_.weights(4)), filters,
                           call.partial_stride, lanes, call.accumulate);
 }
