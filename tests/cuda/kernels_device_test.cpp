@@ -471,6 +471,15 @@ void check(Devices& devices, Shape in, const std::vector<Way>& ways = usual) {
     check_under(devices, subject<Layer, Half>, site, ways);
 }
 
+/// A network's first convolution, by kernels of our own.
+template <class Layer>
+void check_first(Devices& devices, Shape in, const std::vector<Way>& ways) {
+    Site site = site_of<Layer>(in);
+    site.input_gradient = false;
+    REQUIRE(CudaFirstConvolution<float, false>::fits(site));
+    check<Layer>(devices, in, ways);
+}
+
 /// A layer that does its ReLU's work.
 template <class Layer, class Precision>
 void check_rectified(Devices& devices, const Site& site) {
@@ -507,14 +516,17 @@ TEST_CASE("cuda kernels: first convolutions") {
     const std::vector<Way> ways{
         {1, 1, 1, true, false}, {5, 3, 2, true, false}, {3, 3, 3, true, false}, {3, 2, 2, false, false}};
     // Tiles of 16 x 32 outputs, 32 filters at once; windows of up to 16, 32 and 63 weights.
-    check<Conv2d<40, 3>>(devices, {35, 70, 3}, ways);
-    check<Conv2d<33, 3, 2, 1>>(devices, {40, 67, 4}, ways);
-    check<Conv2d<5, 5, 1, 2>>(devices, {18, 34, 1}, ways);
-    check<Conv2d<16, 7, 2, 3>>(devices, {20, 40, 1}, ways);
-    check<Conv2d<8, 1>>(devices, {17, 33, 3}, ways);
-    check<Conv2d<32, 2, 2>>(devices, {34, 68, 4}, ways);
-    check<Conv2d<64, 3, 1, 1, no_bias>>(devices, {17, 33, 6}, ways);
-    check<Conv2d<12, 3>>(devices, {18, 34, 7}, ways);
+    check_first<Conv2d<40, 3>>(devices, {35, 70, 3}, ways);
+    check_first<Conv2d<33, 4, 2, 1>>(devices, {40, 67, 3}, ways);
+    check_first<Conv2d<5, 5, 1, 2>>(devices, {18, 34, 1}, ways);
+    check_first<Conv2d<16, 7, 2, 3>>(devices, {20, 40, 1}, ways);
+    check_first<Conv2d<8, 1>>(devices, {17, 33, 3}, ways);
+    check_first<Conv2d<32, 2, 2>>(devices, {34, 68, 3}, ways);
+    check_first<Conv2d<64, 3, 1, 1, no_bias>>(devices, {17, 33, 6}, ways);
+    check_first<Conv2d<12, 3>>(devices, {18, 34, 7}, ways);
+    // More tiles than blocks that run at once, and than partial sums of a gradient.
+    check_first<Conv2d<8, 3>>(devices, {4, 5, 1}, {{1100, 1100, 1100, true, false}});
+    check<Conv2d<33, 3, 2, 1>>(devices, {40, 67, 4}, ways); // larger than a block's shared memory
 }
 
 TEST_CASE("cuda kernels: a GPU's own NaN, all ones, stays one where floats are rounded to TF32") {
@@ -577,7 +589,8 @@ TEST_CASE("cuda kernels: batch normalisation") {
     Devices devices;
     for (const Shape shape : {Shape{5, 3, 1}, Shape{8, 9, 3}, Shape{4, 7, 17}, Shape{3, 3, 64}})
         check<BatchNorm>(devices, shape);
-    check<BatchNorm>(devices, {20, 19, 3}, {{45, 45, 16}}); // more rows than chunks have at most
+    // As many partial sums as there are at most, each of more rows than threads add at once.
+    check<BatchNorm>(devices, {40, 41, 33}, {{21, 21, 16}});
 }
 
 TEST_CASE("cuda kernels: element by element") {
