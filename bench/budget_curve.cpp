@@ -60,8 +60,8 @@ std::string picture(const std::vector<Point>& points, int batch) {
     put("<text x=\"%g\" y=\"24\" font-size=\"15\" font-weight=\"bold\">Speed against budget: batch %d, "
         "full data, Float, Adam</text>\n",
         left, batch);
-    put("<text x=\"%g\" y=\"42\" fill=\"#666\">Every point is a plan that the planner chooses as its budget "
-        "grows; labels are images in a micro-batch.</text>\n",
+    put("<text x=\"%g\" y=\"42\" fill=\"#666\">Each plan that the planner chooses as its budget grows, and "
+        "the whole batch at once; labels are images in a micro-batch.</text>\n",
         left);
     for (double tick = 0; tick <= high; tick += 25) {
         put("<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#e4e4e4\"/>\n", left,
@@ -91,8 +91,9 @@ std::string picture(const std::vector<Point>& points, int batch) {
     double labelled = -100;
     for (const Point& point : points) {
         const double at = x(mib(point.budget)), up = y(point.images_per_second);
-        put("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"#0072b2\"><title>%.2f MiB: %d images in a "
-            "micro-batch, %d lanes, %.1f images/s</title></circle>\n",
+        put("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"#0072b2\"><title>%.2f MiB: micro-batches of "
+            "%d, "
+            "lanes: %d, %.1f images/s</title></circle>\n",
             at, up, mib(point.budget), point.cut.micro_batch, point.cut.lanes, point.images_per_second);
         if (at - labelled < 26) continue;
         put("<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%d</text>\n", at, up - 9,

@@ -231,7 +231,7 @@ int main(int argc, char** argv) try {
                    "which pictures validate instead, as in train[85%:] or test");
     app.add_option("--budget", flags.budget, "bytes of the one allocation, as in 2.7GB or 500MiB")
         ->capture_default_str();
-    app.add_option("--batch", flags.settings.batch, "pictures an optimizer step")->capture_default_str();
+    app.add_option("--batch", flags.settings.batch, "pictures per optimizer step")->capture_default_str();
     app.add_option("--epochs", flags.epochs, "times all training pictures are seen")
         ->capture_default_str()
         ->check(CLI::Range(0, 1000000));

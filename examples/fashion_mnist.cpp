@@ -50,7 +50,7 @@ int main(int argc, char** argv) try {
     app.add_option("--epochs", flags.epochs, "times all training pictures are seen")
         ->capture_default_str()
         ->check(CLI::NonNegativeNumber);
-    app.add_option("--batch", flags.settings.batch, "pictures an optimizer step")->capture_default_str();
+    app.add_option("--batch", flags.settings.batch, "pictures per optimizer step")->capture_default_str();
     app.add_option("--precision", flags.precision, "float, bfloat16 or half")
         ->capture_default_str()
         ->check(CLI::IsMember({"float", "bfloat16", "half"}));

@@ -110,7 +110,7 @@ struct SignSgd {
     double learning_rate = 1e-3;
     double momentum = 0.9;
 
-    static constexpr int states = 1; // floats kept a weight: the average
+    static constexpr int states = 1; // floats kept per weight: the average
 
     struct Rule {
         float rate, momentum;

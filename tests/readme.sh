@@ -4,7 +4,7 @@
 #   1. Every ```cpp block compiles without a warning. A block with a main is a program; the others are fragments
 #      and compile behind README's first program, whose types they use: those that begin with a struct, class or
 #      template as they are, the rest inside a function that is given its `train`, `test` and `job`.
-#   2. README's programs run, on a few pictures made here.
+#   2. README's programs run, on a few pictures made here; so do fragments' inline functions without parameters.
 #   3. The plan that README shows (a ```text block) is what its program prints; "..." stands for lines left out.
 #   4. README's g++ lines build programs that run, by headers alone and with a library. Need g++, oneDNN, libjpeg and
 #      libpng.
@@ -89,6 +89,20 @@ done
 # shellcheck disable=SC2086
 "$compiler" "$@" $warnings -Wno-shadow -Wno-unused -Wno-unused-parameter -fsyntax-only "$work/fragments.cpp" \
     >"$work/log" 2>&1 || refuse "a snippet does not compile" "$work/log"
+
+for block in "$work"/blocks/*.cpp; do
+    for function in $(sed -n 's/^inline [A-Za-z]* \([a-z_]*\)() {$/\1/p' "$block"); do
+        {
+            printf '#include <plimsoll/plimsoll.hpp>\nusing namespace plimsoll;\n'
+            cat "$block"
+            printf 'int main() { %s(); }\n' "$function"
+        } >"$work/function.cpp"
+        # shellcheck disable=SC2086
+        "$compiler" "$@" -O1 "$work/function.cpp" -o "$work/run/function" $libraries >"$work/log" 2>&1 ||
+            refuse "$function() is no program" "$work/log"
+        "$work/run/function" >"$work/log" 2>&1 || refuse "$function() fails" "$work/log"
+    done
+done
 
 # The plan: bytes are constants, but without oneDNN its limits are not in them.
 awk '/^```/ { if (inside) exit; begun = $0 ~ /^```text/; next }

@@ -225,7 +225,7 @@ class Parts:
                 command, folder = compile_command(ROOT / "build/cuda", example, out)
                 cost = compile_cost(command, folder)
                 rows.append(cost_row([example, version_of(command[0]) + ", for a GPU"], [cost]))
-        told = "The examples, which include every source, precision and format, with the library, once each:"
+        told = "The examples, for each precision they offer, once each; with the library, but for a GPU:"
         lines += [told, ""] + table(["example", "compiler", "seconds", "compiler's peak, MiB"], rows, 2)
         self.report.write("compile", lines)
 

@@ -119,7 +119,7 @@ def machine(flags, bench):
     lines = [
         f"{flags.threads} threads on {os.cpu_count()} processors of {model.group(1) if model else platform.machine()}"
         f"{' with ' + ', '.join(isa) if isa else ''}; {int(memory.group(1)) / MIB:.0f} GiB; {system}, Linux "
-        f"{platform.release()}; {datetime.date.today()}. The machine's load before: {flags.load:.1f}.",
+        f"{platform.release().split("-")[0]}; {datetime.date.today()}. The machine's load before: {flags.load:.1f}.",
         "Programs: " + "; ".join(sorted(set(programs.values()))) + ".",
     ]
     return lines

@@ -13,7 +13,7 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 /// To make a Precision of your own, copy this struct and keep the five members that
 /// `check_precision<YourPrecision>()` asks for. `sizeof(Storage)` is the plan's bytes of one activation, so
 /// the kernels of the device (`Kernel<Layer, YourPrecision, Device>`) must read and write that type; the
-/// Host's kernels store float32.
+/// Host's kernels store float, half and bfloat16.
 struct ExamplePrecision {
     /// What the plan's table calls it.
     static constexpr std::string_view name = "ExamplePrecision";
