@@ -112,6 +112,7 @@ def machine(flags, bench):
     isa = [name for word, name in (("avx2", "AVX2"), ("avx512f", "AVX-512"), ("avx512_bf16", "bfloat16"),
                                    ("amx_bf16", "AMX")) if re.search(rf"\b{word}\b", cpu_flags)]
     system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    kernel = platform.release().split("-")[0]  # what follows names a build of the system
     programs = {}
     for result in bench.results:
         if result.ready:
@@ -119,7 +120,7 @@ def machine(flags, bench):
     lines = [
         f"{flags.threads} threads on {os.cpu_count()} processors of {model.group(1) if model else platform.machine()}"
         f"{' with ' + ', '.join(isa) if isa else ''}; {int(memory.group(1)) / MIB:.0f} GiB; {system}, Linux "
-        f"{platform.release().split("-")[0]}; {datetime.date.today()}. The machine's load before: {flags.load:.1f}.",
+        f"{kernel}; {datetime.date.today()}. The machine's load before: {flags.load:.1f}.",
         "Programs: " + "; ".join(sorted(set(programs.values()))) + ".",
     ]
     return lines
