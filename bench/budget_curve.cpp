@@ -60,8 +60,8 @@ std::string picture(const std::vector<Point>& points, int batch) {
     put("<text x=\"%g\" y=\"24\" font-size=\"15\" font-weight=\"bold\">Speed against budget: batch %d, "
         "full data, Float, Adam</text>\n",
         left, batch);
-    put("<text x=\"%g\" y=\"42\" fill=\"#666\">Each plan that the planner chooses as its budget grows, and "
-        "the whole batch at once; labels are images in a micro-batch.</text>\n",
+    put("<text x=\"%g\" y=\"42\" fill=\"#666\">Plans that the planner chooses, and the whole batch at once. "
+        "Labels: images in a micro-batch.</text>\n",
         left);
     for (double tick = 0; tick <= high; tick += 25) {
         put("<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#e4e4e4\"/>\n", left,
