@@ -39,12 +39,12 @@ class Parts:
     def job(self, **more):
         return Job(**({"threads": self.flags.threads} | more))
 
-    def rows(self, network, batches, evaluate):
+    def rows(self, network, batches):
         rows = []
         for precision in PRECISIONS:
             for batch in batches:
                 job = self.job(network=network, precision=precision, batch=batch)
-                rows.append((job, self.bench.measure([job], self.frameworks, evaluate)))
+                rows.append((job, self.bench.measure([job], self.frameworks, evaluate=True)))
         return rows
 
     def speeds(self, told, rows, shown=None, evaluated=False):
@@ -67,7 +67,7 @@ class Parts:
 
     def training(self):
         self.bench.agree("guide", self.frameworks)
-        rows = self.rows("guide", self.flags.batches, True)
+        rows = self.rows("guide", self.flags.batches)
         told = f"Pictures a second, training {NETWORKS['guide']}, with Adam and dropout"
         self.report.write("training", self.speeds(told, rows))
         told = "Pictures a second, evaluating the same network between the turns of training"
@@ -77,8 +77,10 @@ class Parts:
 
     def resnet18(self):
         self.bench.agree("resnet18", self.frameworks)
-        rows = self.rows("resnet18", self.flags.batches, False)
+        rows = self.rows("resnet18", self.flags.batches)
         lines = self.speeds(f"Pictures a second, training {NETWORKS['resnet18']}, with Adam", rows)
+        told = "Pictures a second, evaluating it between the turns of training"
+        lines += self.speeds(told, rows, evaluated=True)
         self.report.write("resnet18", lines + self.memory(rows))
         self.agreement()
 
