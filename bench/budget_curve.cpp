@@ -91,9 +91,8 @@ std::string picture(const std::vector<Point>& points, int batch) {
     double labelled = -100;
     for (const Point& point : points) {
         const double at = x(mib(point.budget)), up = y(point.images_per_second);
-        put("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"#0072b2\"><title>%.2f MiB: micro-batches of "
-            "%d, "
-            "lanes: %d, %.1f images/s</title></circle>\n",
+        put("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"#0072b2\"><title>%.2f MiB: "
+            "micro-batches of %d, lanes: %d, %.1f images/s</title></circle>\n",
             at, up, mib(point.budget), point.cut.micro_batch, point.cut.lanes, point.images_per_second);
         if (at - labelled < 26) continue;
         put("<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%d</text>\n", at, up - 9,

@@ -76,6 +76,19 @@ Prefetch<u8>::Plan backwards(std::uint64_t size) {
     };
 }
 
+/// One filling of `backwards`: labels and pixels of the samples below `expected`, which is counted down.
+void check_backwards(const Ring& ring, const Prefetch<u8>::Filled& filled, std::uint64_t& expected) {
+    for (std::size_t i = 0; i < filled.samples.size(); ++i) {
+        --expected;
+        CHECK(filled.samples[i] == expected);
+        CHECK(filled.labels[i] == static_cast<Label>(expected % 2));
+        const auto& images = ring.images[static_cast<std::size_t>(filled.slot)];
+        const std::size_t pixels = static_cast<std::size_t>(shape.size());
+        CHECK(images[i * pixels] == static_cast<u8>(expected * 31));
+        CHECK(images[(i + 1) * pixels - 1] == static_cast<u8>(expected * 31 + pixels - 1));
+    }
+}
+
 template <class Source>
 using Net = Sequential<Image<6, 5, 3>, Conv2d<4, 3>, Relu, Flatten, Dropout<0.25_p>, Dense<2>>;
 template <class Source>
@@ -107,15 +120,7 @@ TEST_CASE("what is read ahead comes in order, whatever the threads and slots") {
                 for (;;) {
                     const auto filled = reading.next();
                     if (filled.samples.empty()) break;
-                    for (std::size_t i = 0; i < filled.samples.size(); ++i) {
-                        --expected;
-                        CHECK(filled.samples[i] == expected);
-                        CHECK(filled.labels[i] == static_cast<Label>(expected % 2));
-                        const auto& images = ring.images[static_cast<std::size_t>(filled.slot)];
-                        const std::size_t pixels = static_cast<std::size_t>(shape.size());
-                        CHECK(images[i * pixels] == static_cast<u8>(expected * 31));
-                        CHECK(images[(i + 1) * pixels - 1] == static_cast<u8>(expected * 31 + pixels - 1));
-                    }
+                    check_backwards(ring, filled, expected);
                 }
                 CHECK(expected == 0);
                 CHECK(reading.next().samples.empty()); // and stays at its end
@@ -149,14 +154,7 @@ TEST_CASE("what is set aside is read anew, by the same order, and leaves the slo
                         if (chance == 1) filled = reading.next();
                     }
                     if (filled.samples.empty()) break;
-                    for (std::size_t i = 0; i < filled.samples.size(); ++i) {
-                        --expected;
-                        CHECK(filled.samples[i] == expected);
-                        CHECK(filled.labels[i] == static_cast<Label>(expected % 2));
-                        const auto& images = ring.images[static_cast<std::size_t>(filled.slot)];
-                        CHECK(images[i * static_cast<std::size_t>(shape.size())] ==
-                              static_cast<u8>(expected * 31));
-                    }
+                    check_backwards(ring, filled, expected);
                 }
                 CHECK(expected == 0);
                 CHECK(reading.next().samples.empty());

@@ -165,8 +165,8 @@ class Bench:
             raise Failed("its loss is not a number")
         result.speeds.append(steps * result.job.batch / seconds)
         if evaluate:
-            more = 4 if result.job.network == "guide" else 1  # it evaluates at four times the speed of training
-            answers = [running.ask("evaluate") for _ in range(max(1, more * pictures // PICTURES))]
+            times = 4 if result.job.network == "guide" else 1  # as many pictures: it is too fast for fewer to be timed
+            answers = [running.ask("evaluate") for _ in range(max(1, times * pictures // PICTURES))]
             result.evaluations.append(sum(count for _, count in answers) / sum(took for took, _ in answers))
 
 
