@@ -1,7 +1,10 @@
 # plimsoll_use_devices(<target>): builds a program for the devices there are. Its sources write
 # `#include PLIMSOLL_DEVICES` and find `plimsoll::Devices`. With CUDA they are compiled by nvcc, whatever their suffix.
 function(plimsoll_use_devices target)
-  if(TARGET plimsoll::cuda AND CMAKE_CUDA_COMPILER)
+  if(TARGET plimsoll::cuda AND NOT CMAKE_CUDA_COMPILER)
+    message(FATAL_ERROR "plimsoll_use_devices(${target}): Plimsoll has the Cuda device and this project not the language. "
+                        "Write project(... LANGUAGES CXX CUDA), or configure with -DPLIMSOLL_CUDA=OFF.")
+  elseif(TARGET plimsoll::cuda)
     get_target_property(sources ${target} SOURCES)
     foreach(source IN LISTS sources)
       if(source MATCHES "[.](cpp|cc|cxx)$")

@@ -8,6 +8,10 @@ add_test(NAME rooms COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/rooms.sh ${include_di
 add_test(NAME rooms_fail COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/rooms_fail.sh
                                  ${CMAKE_CURRENT_SOURCE_DIR}/rooms_fail ${CMAKE_CURRENT_BINARY_DIR}/rooms_fail)
 
+# ------------------------------------------------------------------------------- toolkits and GPUs that will not do
+add_test(NAME toolkit COMMAND ${CMAKE_COMMAND} -D WORK=${CMAKE_CURRENT_BINARY_DIR}/toolkit -D SOURCE=${PROJECT_SOURCE_DIR}
+                              -P ${CMAKE_CURRENT_SOURCE_DIR}/toolkit.cmake)
+
 # ------------------------------------------------------------------------- the flags a user of ours compiles with
 # One file of flags a language, one flag a line, written from what plimsoll::plimsoll hands to a target.
 file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/probe.cpp "")
@@ -140,6 +144,15 @@ if(EXISTS ${umbrella})
                      -D WORK=${CMAKE_CURRENT_BINARY_DIR}/consumer_${way} -D COMPILER=${CMAKE_CXX_COMPILER}
                      -D CUDA_COMPILER=${CMAKE_CUDA_COMPILER} -D CONFIG=$<CONFIG> -P ${CMAKE_CURRENT_SOURCE_DIR}/consumer/run.cmake)
   endforeach()
+endif()
+
+# A program that asks for the devices there are does not become the Host's in silence.
+if(PLIMSOLL_CUDA_ENABLED)
+  add_test(NAME consumer_without_language.nvcc
+           COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_SOURCE_DIR}/consumer
+                   -B ${CMAKE_CURRENT_BINARY_DIR}/consumer_without_language -D CMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}
+                   -D PLIMSOLL_SUBDIRECTORY=${PROJECT_SOURCE_DIR} -D PLIMSOLL_CUDA=ON -D CONSUMER_DEVICES=ON)
+  set_tests_properties(consumer_without_language.nvcc PROPERTIES PASS_REGULAR_EXPRESSION "this project not the language")
 endif()
 
 # ------------------------------------------------------------------------------------- what programs get of the library

@@ -12,8 +12,19 @@ cores() { nproc 2>/dev/null || getconf _NPROCESSORS_ONLN; }
 
 find_nvcc() { command -v nvcc || ls "${CUDA_PATH:-/usr/local/cuda}/bin/nvcc" 2>/dev/null; }
 
-# Says which GPUs there are; fails where there is none.
-find_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi --list-gpus 2>/dev/null | grep '^GPU'; }
+# Says which GPUs there are; fails where there is none, and says what their driver says.
+find_gpu() {
+    command -v nvidia-smi >/dev/null || return
+    local said
+    said=$(nvidia-smi --list-gpus 2>&1) || true
+    grep '^GPU' <<<"$said" || { echo "nvidia-smi finds no GPU: ${said:-it says nothing}" >&2 && return 1; }
+}
+
+# Configures preset cuda, as it says on stderr. Where the Cuda device cannot be built, prints why.
+configure_cuda() { # configure_cuda <argument>...
+    cmake --preset cuda -DPLIMSOLL_CUDA=AUTO "$@" 2>&1 | tee /dev/stderr |
+        sed -n 's/^-- Plimsoll: no Cuda device: //p'
+}
 
 # Is the package here, or the command it would bring?
 is_here() {

@@ -1,0 +1,76 @@
+# cmake -D WORK=<directory> -D SOURCE=<repository> -P toolkit.cmake: what configuring says of toolkits and GPUs, with
+# stand-ins for nvcc, nvidia-smi and the libraries.
+cmake_minimum_required(VERSION 3.25)
+include(${SOURCE}/cmake/PlimsollDependencies.cmake)
+function(plimsoll_import) # targets need a project
+endfunction()
+
+file(REMOVE_RECURSE ${WORK})
+function(script name)
+  file(WRITE ${WORK}/${name} "#!/bin/sh\n${ARGN}\n")
+  file(CHMOD ${WORK}/${name} PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
+endfunction()
+foreach(release IN ITEMS 11.8 12.9 13.0)
+  script(nvcc-${release}
+         "[ $1 = --version ] && echo 'Cuda compilation tools, release ${release}, V${release}.88' && exit
+         printf 'compute_75\\ncompute_80\\ncompute_86\\ncompute_90\\ncompute_100\\n'")
+endforeach()
+script(nvcc-mute "exit 1")
+foreach(version IN ITEMS "8;9;7" "9;19;0")
+  list(GET version 0 major)
+  list(GET version 1 minor)
+  list(GET version 2 patch)
+  file(WRITE ${WORK}/cudnn-${major}/cudnn_version.h "#define CUDNN_MAJOR ${major}\n#define CUDNN_MINOR ${minor}\n"
+       "#define CUDNN_PATCHLEVEL ${patch}\n#define CUDNN_VERSION (CUDNN_MAJOR * 10000)\n")
+endforeach()
+
+# expect(<what> <regular expression> <said>): "" expects nothing said.
+function(expect what wanted said)
+  if((wanted STREQUAL "" AND NOT said STREQUAL "") OR NOT said MATCHES "${wanted}")
+    message(SEND_ERROR "${what}: \"${said}\" instead of \"${wanted}\"")
+  endif()
+endfunction()
+
+# expect_cuda(<nvcc> <cuDNN's headers> <sentence>): what is "" is nowhere to be found.
+function(expect_cuda nvcc cudnn wanted)
+  foreach(kind IN ITEMS PROGRAM INCLUDE)
+    set(CMAKE_FIND_ROOT_PATH_MODE_${kind} ONLY)
+  endforeach()
+  set(CMAKE_FIND_ROOT_PATH ${WORK}/empty)
+  set(PLIMSOLL_CUBLASLT_INCLUDE ${WORK})
+  set(PLIMSOLL_CUBLASLT_LIBRARY ${WORK}/libcublasLt.so)
+  set(PLIMSOLL_CUDNN_LIBRARY ${WORK}/libcudnn.so)
+  if(nvcc)
+    set(PLIMSOLL_NVCC ${nvcc})
+  endif()
+  if(cudnn)
+    set(PLIMSOLL_CUDNN_INCLUDE ${cudnn})
+  endif()
+  plimsoll_find_cuda(said)
+  expect("nvcc \"${nvcc}\", cuDNN \"${cudnn}\"" "${wanted}" "${said}")
+endfunction()
+set(needs "the Cuda device needs CUDA 13.0 with cuBLASLt, and cuDNN 9$")
+expect_cuda(${WORK}/nvcc-13.0 ${WORK}/cudnn-9 "")
+expect_cuda(${WORK}/nvcc-12.9 ${WORK}/cudnn-9 "nvcc-12.9 is of CUDA 12.9: ${needs}")
+expect_cuda(${WORK}/nvcc-11.8 ${WORK}/cudnn-8 "nvcc-11.8 is of CUDA 11.8: ${needs}")
+expect_cuda(${WORK}/nvcc-mute ${WORK}/cudnn-9 "nvcc-mute does not tell its version: ${needs}")
+expect_cuda(${WORK}/nvcc-13.0 ${WORK}/cudnn-8 "cudnn-8/cudnn.h is of cuDNN 8.9.7: ${needs}")
+expect_cuda(${WORK}/nvcc-13.0 "" "cudnn.h or the library cudnn was not found .*: ${needs}")
+expect_cuda("" "" "nvcc was not found.*: ${needs}")
+
+# expect_gpus(<lines of nvidia-smi, or its complaint> <architectures> <sentence>)
+function(expect_gpus lines architectures wanted)
+  script(nvidia-smi "printf '${lines}\\n'")
+  set(PLIMSOLL_NVCC ${WORK}/nvcc-13.0)
+  set(PLIMSOLL_NVIDIA_SMI ${WORK}/nvidia-smi)
+  plimsoll_choose_architectures(chosen said)
+  expect("${lines}" "${wanted}" "${said}")
+  expect("architectures for ${lines}" "^${architectures}$" "${chosen}")
+endfunction()
+expect_gpus("8.6, NVIDIA GeForce RTX 3050 Laptop GPU" 86 "")
+expect_gpus("8.0, A100\\n9.0, H100\\n8.0, A100" "80;90" "")
+expect_gpus("8.9, NVIDIA GeForce RTX 4060" 86 "") # nvcc does not know it
+expect_gpus("12.0, NVIDIA GeForce RTX 5060" 100 "") # newer than all it knows
+expect_gpus("8.6, RTX 3050\\n6.1, GTX 1060" 86 "")
+expect_gpus("6.1, GTX 1060" 75 "GTX 1060 has compute capability 6.1, the Cuda device needs 7.5 or newer$")
+expect_gpus("NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver." 75 "")
