@@ -110,6 +110,21 @@ TEST_CASE("the plan is the same constant at compile time and at run time") {
         CHECK(Job::Blueprint::plan(settings, cut, block).total == peak.count); // layouts have equal bytes
 }
 
+TEST_CASE("no slice holds more elements than 32 bits count") {
+    using Wide =
+        Sequential<Image<64, 64, 8>, Conv2d<128, 3, 1, 1>, BatchNorm, Relu, GlobalAveragePool, Dense<2>>;
+    using Plans = Trainer<Wide, InMemory<u8>, BFloat16, Host>::Blueprint;
+    const Settings settings{.batch = 5000}; // 2,621,440,000 elements
+    const auto plan =
+        Plans::plan(settings, {.micro_batch = 5000, .lanes = 1, .slice_bytes = std::int64_t{1} << 40});
+    int slices = 0;
+    for (const Stage& stage : plan.stages) {
+        slices = std::max<int>(slices, stage.slice);
+        CHECK(std::int64_t{stage.slice} * 64 * 64 * 128 <= std::numeric_limits<std::int32_t>::max());
+    }
+    CHECK(slices == 2048);
+}
+
 TEST_CASE("names sum to the total") {
     using Plan = Blueprint<ResNet18, u8, Float, Host, DefaultLoss<ResNet18>, 2, true>;
     const auto plan = std::make_unique<const plimsoll::Plan<Plan::nodes>>(

@@ -6,6 +6,9 @@
 #include <plimsoll/plan/placement.hpp>
 #include <plimsoll/plan/stages.hpp>
 
+#include <cstdint>
+#include <limits>
+
 namespace plimsoll::inline PLIMSOLL_ABI {
 
 namespace detail {
@@ -56,7 +59,13 @@ class Planner : StageBuilder<Nodes> {
             Stage& stage = plan_.stages[s];
             if (stage.slice == 0) continue;
             const std::int64_t bytes = place_region(s, 1);
-            while (stage.slice * 2 <= most && bytes * stage.slice * 2 <= request_.cut.slice_bytes)
+            std::int64_t elements = 1; // of an image; libraries count those of a tensor in 32 bits
+            for (int k = 0; k < stage.steps; ++k) {
+                const Node& node = graph_.nodes[plan_.steps[stage.first_step + k].node];
+                elements = larger(elements, larger(node.input_shape.size(), node.facts.output.size()));
+            }
+            while (stage.slice * 2 <= most && bytes * stage.slice * 2 <= request_.cut.slice_bytes &&
+                   elements * stage.slice * 2 <= std::numeric_limits<std::int32_t>::max())
                 stage.slice *= 2;
         }
         // A kernel with weights has one slice in all its stages: the one its hungriest stage allows.
@@ -97,7 +106,10 @@ class Planner : StageBuilder<Nodes> {
                                      : needs(n, plan_.node_slices[n]);
         }
     }
-    static constexpr std::int32_t larger(std::int32_t a, std::int32_t b) { return a > b ? a : b; }
+    template <class T>
+    static constexpr T larger(T a, T b) {
+        return a > b ? a : b;
+    }
 
     constexpr void size_parts() {
         for (int s = 0; s < plan_.stages.size(); ++s) {
