@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <iostream>
+#include <string>
 
 namespace {
 
@@ -118,6 +119,10 @@ void compare(const char* name, const gpu::Device& facts, const Arrays& arrays, i
 } // namespace
 
 int main(int count, char** arguments) try {
+    if (count > 1 && std::string(arguments[1]) == "--help") {
+        std::puts("copy_cuda [rounds]: elementwise kernels beside the device's own copy (50 rounds)");
+        return 0;
+    }
     const gpu::Device facts;
     const int rounds = count > 1 ? std::max(std::atoi(arguments[1]), 1) : 50;
     const Arrays arrays;

@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 #include <dlfcn.h>
 
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <stdexcept>
@@ -35,12 +36,17 @@ class JsonLine {
     void add(const char* name, int value) { put(name, std::to_string(value)); }
     void add(const char* name, std::int64_t value) { put(name, std::to_string(value)); }
     void add(const char* name, double value) {
+        if (!std::isfinite(value)) return add_unknown(name); // JSON has no word for it
         char digits[64];
         std::snprintf(digits, sizeof digits, "%.6g", value);
         put(name, digits);
     }
     void add_unknown(const char* name) { put(name, "null"); }
-    void print() const { std::printf("{%s}\n", members_.c_str()); }
+    /// At once: what follows may be stopped.
+    void print() const {
+        std::printf("{%s}\n", members_.c_str());
+        std::fflush(stdout);
+    }
 
   private:
     void put(const char* name, const std::string& value) {
@@ -126,6 +132,13 @@ class Device {
     /// Waits until the device has done all it was given.
     void wait() const {
         if (present_) check(cudaDeviceSynchronize(), "the device");
+    }
+
+    /// Bytes that nobody uses.
+    [[nodiscard]] std::int64_t free_bytes() const {
+        std::size_t free = 0, total = 0;
+        if (present_) check(cudaMemGetInfo(&free, &total), "what is free");
+        return static_cast<std::int64_t>(free);
     }
 
     /// Bytes of the device's memory that came into use since this object was made, the context included; -1

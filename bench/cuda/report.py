@@ -1,19 +1,25 @@
 #!/usr/bin/env python3
-"""Collects what bench/cuda/run measures, and makes tables and a plot of it.
+"""Collects what bench/cuda/run measures, judges it, and makes tables and a plot of it.
 
-report.py add LINES OUTPUT LOG STATUS name=value...   appends a run to LINES: the lines of JSON in OUTPUT with the names
-                                                      given, or where STATUS is not 0 a line that says why, from LOG
-report.py write LINES FOLDER                          writes cuda.json, cuda.md and cuda_budget.svg into FOLDER
+report.py note LINES WORDS            how bench/cuda/run was called
+report.py begin LINES name=value...   a run begins, whose output goes on in LINES.now: nothing is lost if it never ends
+report.py end LINES LOG STATUS        it has ended: its lines of JSON go to LINES with the names given, and where STATUS
+                                      is not 0 or there are none, one that says why, from LOG
+report.py missing LINES name=value... the names, without the ways, of what PyTorch was asked for and has no row
+report.py quarter LINES name=value... budgets of a quarter of what PyTorch reserved that have no row, for --budget
+report.py write LINES FOLDER          writes cuda.json, cuda.md and cuda_budget.svg into FOLDER
 """
 
+import datetime
+import itertools
 import json
 import math
 import pathlib
 import statistics
 import sys
 
-WAYS = {"plimsoll": "Plimsoll", "eager": "eager", "compile": "compiled", "max-autotune": "max-autotune",
-        "graph": "graphed"}
+WAYS = {"plimsoll": "Plimsoll", "eager": "eager", "graph": "graphed", "compile": "compiled",
+        "compile-graph": "compiled, graphed", "max-autotune": "max-autotune"}
 PRECISIONS = {"float": "Float", "tf32": "TF32", "bfloat16": "BFloat16", "half": "Half"}
 NETWORKS = {"guide": "The guide's network, 150 x 150 x 3", "resnet18": "ResNet-18 for 32 x 32 x 3"}
 COLOURS = {"float": "#0072b2", "tf32": "#d55e00", "bfloat16": "#009e73", "half": "#cc79a7"}
@@ -24,32 +30,98 @@ MIB = 1 << 20
 def reason(log, status):
     if status == 124:
         return "took longer than its limit"
+    if status == 137:
+        return "was killed: by its limit, or for its memory"
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    return (lines[-1] if lines else f"ended with status {status} and said nothing")[:240]
+    errors = [line for line in lines if "rror: " in line or line.startswith("train_step_cuda: ")]
+    return ((errors or lines or [f"ended with status {status} and said nothing"])[-1])[:240]
 
 
 def named(row):
     return " ".join(str(row[name]) for name in ("part", "network", "precision", "batch", "way") if name in row)
 
 
-def add(lines, output, log, status, *pairs):
-    told = dict(pair.split("=", 1) for pair in pairs)
-    for name in ("batch", "pass"):
-        if name in told:
-            told[name] = int(told[name])
-    rows, why = [], reason(pathlib.Path(log).read_text(errors="replace"), int(status))
-    try:
-        rows = [json.loads(line) for line in pathlib.Path(output).read_text().splitlines() if line.startswith("{")]
-        why = why if status != "0" else "printed no numbers"
-    except ValueError as problem:
-        why = f"its output is no JSON: {problem}"
+def names_of(pairs):
+    names = dict(pair.split("=", 1) for pair in pairs)
+    return {name: int(value) if name in ("batch", "pass") and value.isdigit() else value
+            for name, value in names.items()}
+
+
+def now_of(lines):
+    return pathlib.Path(lines + ".now")
+
+
+def rows_of(text):
+    """Rows of lines of JSON; what is no row, as a line that was cut off, is left out."""
+    rows = []
+    for line in text.splitlines():
+        try:
+            row = json.loads(line) if line.startswith("{") else None
+        except ValueError:
+            continue
+        if row is not None:
+            rows.append(row)
+    return rows
+
+
+def note(lines, words):
+    with open(lines, "a") as out:
+        out.write(json.dumps({"part": "run", "flags": words, "date": datetime.date.today().isoformat()}) + "\n")
+
+
+def begin(lines, *pairs):
+    now_of(lines).write_text(json.dumps(names_of(pairs)) + "\n")
+
+
+def under_way(lines):
+    """The names of the run that is under way, and the rows it has told."""
+    now = now_of(lines)
+    found = rows_of(now.read_text(errors="replace")) if now.exists() else []
+    return (found[0], found[1:]) if found else ({}, [])
+
+
+def end(lines, log, status):
+    names, rows = under_way(lines)
     if status != "0" or not rows:
-        rows.append({"failed": why})
+        why = reason(pathlib.Path(log).read_text(errors="replace"), int(status))
+        rows.append({"failed": why if status != "0" else "printed no numbers"})
     with open(lines, "a") as out:
         for row in rows:
-            out.write(json.dumps(told | row) + "\n")
+            row = names | row
+            out.write(json.dumps(row) + "\n")
             speed = row.get("images_per_second", row.get("percent_of_copy"))
-            print(f"{named(told)}: {row['failed'] if 'failed' in row else f'{speed:,.0f}'}", file=sys.stderr)
+            told = row["failed"] if "failed" in row else "no speed" if speed is None else f"{speed:,.0f}"
+            print(f"{named(row)}: {told}", file=sys.stderr)
+    now_of(lines).unlink()
+
+
+def read(lines):
+    path = pathlib.Path(lines)
+    rows = rows_of(path.read_text()) if path.exists() else []
+    names, told = under_way(lines)
+    return Rows(rows + [names | row for row in told])
+
+
+def missing(lines, *pairs):
+    """One line each: what a process that died was to measure after it."""
+    wanted, rows = names_of(pairs), read(lines)
+    kinds = [str(wanted[name]).split(",") for name in ("way", "batch", "precision")]
+    for way, batch, precision in itertools.product(*kinds):
+        row = {"part": "speed", "network": wanted["network"], "way": way, "batch": int(batch), "precision": precision}
+        if not rows.of(**row):
+            print(wanted["network"], precision, batch, way)
+
+
+def quarter(lines, *pairs):
+    """\\param pairs network, precision and batch"""
+    rows, cell = read(lines), {"part": "speed"} | names_of(pairs)
+    budgets = {quarter_of(rows, way, cell) for way in WAYS if way != "plimsoll"} - {None}
+    print(",".join(one for one in sorted(budgets) if not rows.of(**cell | {"part": "quarter", "budget": one})))
+
+
+def quarter_of(rows, way, cell):
+    reserved = rows.median("max_memory_reserved", way=way, **cell)
+    return f"{int(reserved / 4) // MIB}MiB" if reserved else None
 
 
 # ---------------------------------------------------------------------------------------------------------- tables
@@ -70,16 +142,24 @@ class Rows:
         found = [row[name] for row in self.of(**wanted) if row.get(name) is not None]
         return statistics.median(found) if found else None
 
+    def failed(self, **wanted):
+        """What stands in the way of a number: a run that failed, perhaps as one of several in a process."""
+        for row in self.rows:
+            if "failed" in row and all(
+                str(value) in str(row[name]).split(",") for name, value in wanted.items() if name in row
+            ):
+                if row not in self.failures:
+                    self.failures.append(row)
+                return f"see ({self.failures.index(row) + 1})"
+        return "not measured"
+
     def cell(self, name, show, **wanted):
         value = self.median(name, **wanted)
         if value is not None:
             return show(value)
-        failed = [row for row in self.of(**wanted) if "failed" in row]
-        if not failed:
-            return ""
-        if failed[0] not in self.failures:
-            self.failures.append(failed[0])
-        return f"see ({self.failures.index(failed[0]) + 1})"
+        measured = [row for row in self.of(**wanted) if "failed" not in row]
+        why = next((row["evaluation_failed"] for row in measured if "evaluation_failed" in row), "")
+        return why if measured else self.failed(**wanted)
 
 
 def whole(value):
@@ -97,7 +177,8 @@ def table(heads, rows):
 
 
 def ways_of(rows):
-    return [way for way in WAYS if rows.of(part="speed", way=way)]
+    told = {way for row in rows.of(part="speed") for way in row["way"].split(",")}
+    return [way for way in WAYS if way in told]
 
 
 def cells_of(rows, network):
@@ -106,10 +187,101 @@ def cells_of(rows, network):
             yield {"part": "speed", "network": network, "precision": precision, "batch": batch}
 
 
+def spread(rows, name, **wanted):
+    """(median, least, most) of rounds; None where nothing is known."""
+    found = [row for row in rows.of(**wanted) if row.get(name) is not None]
+    if not found:
+        return None
+    return (statistics.median(row[name] for row in found), min(row.get(name + "_least", row[name]) for row in found),
+            max(row.get(name + "_most", row[name]) for row in found))
+
+
+def over(ours, theirs):
+    """The ratio of two spreads, as a spread."""
+    return ours[0] / theirs[0], ours[1] / theirs[2], ours[2] / theirs[1]
+
+
 def ratios(rows, name, others, cell):
-    ours = rows.median(name, way="plimsoll", **cell)
-    theirs = [rows.median(name, way=way, **cell) for way in others]
-    return [f"{ours / other:.2f}" if ours and other else "" for other in theirs]
+    ours = spread(rows, name, way="plimsoll", **cell)
+    theirs = [spread(rows, name, way=way, **cell) for way in others]
+    return [f"{over(ours, other)[0]:.2f}" if ours and other else "" for other in theirs]
+
+
+# --------------------------------------------------------------------------------------------------------- verdicts
+class Verdicts:
+    """What was to be shown, and whether it was."""
+
+    def __init__(self, rows):
+        self.rows, self.lines, self.count = rows, [], {"met": 0, "missed": 0, "not measured": 0}
+
+    def judge(self, what, wanted, found, remark="", why="", refused=False):
+        """\\param found (median, least, most), or None, and then why \\param refused whether that is a miss"""
+        verdict = "not measured" if found is None else "met" if found[0] >= wanted else "missed"
+        verdict = "missed" if refused else verdict
+        self.count[verdict] += 1
+        numbers = ["", ""] if found is None else [f"{found[0]:.2f}", f"{found[1]:.2f} to {found[2]:.2f}"]
+        remark = remark if found is not None else why
+        self.lines.append([what, f"{wanted:.2f}", *numbers, verdict + (f" ({remark})" if remark else "")])
+
+    def speed(self, precision, batch):
+        cell = {"part": "speed", "network": "guide", "precision": precision, "batch": batch}
+        name = f"{PRECISIONS[precision]}, batch {batch}"
+        ours = spread(self.rows, "images_per_second", way="plimsoll", **cell)
+        theirs = {way: spread(self.rows, "images_per_second", way=way, **cell) for way in WAYS if way != "plimsoll"}
+        theirs = {way: speed for way, speed in theirs.items() if speed}
+        eager = theirs.get("eager")
+        why = self.rows.failed(way="plimsoll" if not ours else "eager", **cell)
+        self.judge(f"{name}: times eager", 1.3 if batch < 512 else 1.0, over(ours, eager) if ours and eager else None,
+                   why=why)
+        if batch < 512:
+            fastest = max(theirs, key=lambda way: theirs[way][0], default=None)
+            without = [WAYS[way] for way in WAYS if way not in theirs and way not in ("plimsoll", "max-autotune")]
+            remark = WAYS.get(fastest, "") + (f"; not measured: {'; '.join(without)}" if without else "")
+            self.judge(f"{name}: times PyTorch's fastest", 1.0,
+                       over(ours, theirs[fastest]) if ours and fastest else None, remark, why)
+            self.quarter(name, cell, "eager", eager)
+            if fastest not in (None, "eager"):
+                self.quarter(name, cell, fastest, theirs[fastest])
+
+    def quarter(self, name, cell, way, theirs):
+        """Our speed in a quarter of what a way reserves, over its own."""
+        budget = quarter_of(self.rows, way, cell)
+        of_quarter = cell | {"part": "quarter", "budget": budget}
+        ours = spread(self.rows, "images_per_second", **of_quarter) if budget else None
+        refused = not ours and any("failed" in row for row in self.rows.of(**of_quarter))
+        self.judge(f"{name}: in a quarter of what {WAYS[way]} reserves, times its speed", 1.0,
+                   over(ours, theirs) if ours and theirs else None, budget,
+                   self.rows.failed(**of_quarter) if budget else self.rows.failed(way=way, **cell), refused)
+
+    def budget(self, precision):
+        points = {point["budget"]: point for point in self.rows.of(part="budget", precision=precision)
+                  if "images_per_second" in point}
+        case, free = points.get("500MiB"), points.get("max")
+        what = f"{PRECISIONS[precision]}, batch 128 in 500 MiB: times no budget"
+        if not case or not free:
+            return self.judge(what, 0.95, None, why=self.rows.failed(part="budget", precision=precision))
+        three = [tuple(p["images_per_second" + end] for end in ("", "_least", "_most")) for p in (case, free)]
+        self.judge(what, 0.95, over(*three), f"arenas {mib(case['arena_bytes'])} and {mib(free['arena_bytes'])} MiB")
+
+    def copies(self):
+        for precision in ("float", "bfloat16", "half"):
+            row = next((row for row in self.rows.of(part="copy", precision=precision) if "percent_of_copy" in row), None)
+            found = row and tuple(row["percent_of_copy" + end] / 100 for end in ("", "_least", "_most"))
+            self.judge(f"{PRECISIONS[precision]}: an elementwise kernel, of the copy", 0.85, found,
+                       why=self.rows.failed(part="copy"))
+
+
+def verdict_section(rows):
+    verdicts = Verdicts(rows)
+    for precision in PRECISIONS:
+        for batch in (32, 128, 512):
+            verdicts.speed(precision, batch)
+    for precision in PRECISIONS:
+        verdicts.budget(precision)
+    verdicts.copies()
+    count = ", ".join(f"{number} {word}" for word, number in verdicts.count.items())
+    return [f"{count}. Ratios of medians; from the least of ours over the most of theirs to the contrary:", ""] + table(
+        ["the guide's network", "wanted", "found", "least to most", "verdict"], verdicts.lines)
 
 
 def speed_table(rows, network, name, step_alone):
@@ -228,14 +400,19 @@ def machine(rows):
 
 
 def markdown(rows):
-    lines = ["# Plimsoll on a GPU, beside PyTorch", "", "Made by `bench/cuda/run`.", "", *machine(rows)]
+    calls = [f"`{' '.join(['bench/cuda/run', row['flags']]).strip()}` ({row['date']})" for row in rows.of(part="run")]
+    lines = ["# Plimsoll on a GPU, beside PyTorch", "", f"Made by {', '.join(calls) or '`bench/cuda/run`'}.", ""]
+    lines += machine(rows)
+    lines += ["## What it was to show", "", *verdict_section(rows)]
     networks = [network for network in NETWORKS if rows.of(part="speed", network=network)]
     if networks:
+        together = any("pass" in row and row.get("together") for row in rows.of(part="speed"))
+        turns = "Plimsoll's runs first, then PyTorch's in one process" if together else "runs in turns, a process each"
         lines += [
-            "Training, images a second: medians of rounds, all runs in turns, a process each. Plimsoll's is `fit`:",
+            f"Training, images a second: medians of rounds, {turns}. Plimsoll's is `fit`:",
             "shuffled bytes out of host memory, losses read at every step; `step` alone repeats one batch.",
-            "PyTorch's is channels last, with batches of bytes that lie ready in pinned memory, fused Adam, cuDNN's",
-            "search for algorithms, and losses that are not read.",
+            "PyTorch's is channels last, with batches of bytes that lie ready in pinned memory and are copied ahead,",
+            "fused Adam, cuDNN's search for algorithms, and losses that are not read.",
             "",
         ]
     for network in networks:
@@ -368,8 +545,7 @@ def plot(found):
 
 
 def write(lines, folder):
-    text = pathlib.Path(lines).read_text() if pathlib.Path(lines).exists() else ""
-    rows = Rows([json.loads(line) for line in text.splitlines()])
+    rows = read(lines)
     folder = pathlib.Path(folder)
     folder.joinpath("cuda.json").write_text("[\n" + ",\n".join(json.dumps(row) for row in rows.rows) + "\n]\n")
     folder.joinpath("cuda.md").write_text(markdown(rows))
@@ -379,7 +555,8 @@ def write(lines, folder):
 
 
 def main():
-    commands = {"add": (add, 4), "write": (write, 2)}
+    commands = {"note": (note, 2), "begin": (begin, 1), "end": (end, 3), "missing": (missing, 2), "quarter": (quarter, 2),
+                "write": (write, 2)}
     name, given = (sys.argv[1:2] or [""])[0], sys.argv[2:]
     if name not in commands or len(given) < commands[name][1]:
         sys.exit(__doc__)

@@ -1,6 +1,7 @@
 // Images a second on the first GPU along the whole way a user's pictures go: bytes in host memory, to the
 // device, widened there, forward, backward, Adam. Prints a line of JSON for each budget; jobs with several
-// budgets take turns, a round each, so that what else the machine does falls on all alike.
+// budgets take turns, a round each, so that what else the machine does falls on all alike; where the device
+// has no room for all of them, one is measured after the other. One that fails is a line that says why.
 // Flags: --help lists them.
 #include "device.cuh"
 
@@ -12,6 +13,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <map>
+#include <span>
 #include <tuple>
 
 // To try the program without a GPU: nvcc -DBENCH_DEVICE=Host
@@ -36,7 +38,7 @@ constexpr const char* usage =
   --budget WORDS    with commas between them: sizes such as 500MiB, least (the smallest that works), max (what the
                     device has free), curve:N (N steps from least to max, and 500MiB) (max)
   --rounds N        rounds that are timed, after one that is not (7)
-  --steps N         least steps of a round (60)
+  --steps N         least steps of a round, which lasts a fifth of a second at least (60)
   --mode NAME       fit, step (one batch over and over, without the source) or all, with evaluation (all)
   --prefetch N      micro-batches read ahead of the device (-1: as the library chooses)
 PLIMSOLL_BEGAN in the environment is when the program was called, in seconds since 1970.)";
@@ -117,6 +119,7 @@ std::vector<Budget> budgets(const std::string& words, const Settings& settings) 
             const double most = static_cast<double>(Blueprint::peak_bytes(settings)); // of an unlimited plan
             const double growth =
                 std::pow(most / static_cast<double>(least.count), 1.0 / std::max(points - 1, 1));
+            all.push_back({"max", all_free_memory});
             all.push_back({"least", least});
             for (int point = 1; point + 1 < points; ++point) {
                 const double bytes = static_cast<double>(least.count) * std::pow(growth, point);
@@ -124,7 +127,6 @@ std::vector<Budget> budgets(const std::string& words, const Settings& settings) 
                 all.push_back({to_string(budget), budget});
             }
             all.push_back({"500MiB", 500_MiB});
-            all.push_back({"max", all_free_memory});
         } else {
             all.push_back({word, parse_bytes(word)});
         }
@@ -145,6 +147,7 @@ class Benchmark {
     using Job = Trainer<Model, InMemory<u8>, Precision, Target>;
     using Blueprint = typename Job::Blueprint;
     static constexpr int classes = DefaultLoss<Model>::classes(output_shape<Model>);
+    static constexpr double least_seconds = 0.2;                      // of a round
     static constexpr std::size_t held_bytes = std::size_t{512} << 20; // of pictures, at most
 
   public:
@@ -163,15 +166,12 @@ class Benchmark {
     }
 
     void run() {
-        for (Contestant& each : contestants_) begin(each);
-        for (int round = 0; round < options_.rounds; ++round)
-            for (Contestant& each : contestants_) {
-                if (options_.mode != "step") each.fit.push_back(fit(each));
-                if (options_.mode != "fit") each.step.push_back(step(each));
-                if (options_.mode == "all") each.evaluate.push_back(evaluate(each));
-            }
-        const std::int64_t process_bytes = device_.process_bytes();
-        for (const Contestant& each : contestants_) tell(each, process_bytes);
+        std::int64_t together = 0;
+        for (const Contestant& each : contestants_) together += arena_bytes(each.budget);
+        in_turns_ = static_cast<double>(together) < 0.8 * static_cast<double>(device_.free_bytes());
+        const std::span<Contestant> all = contestants_;
+        if (in_turns_) return run(all);
+        for (std::size_t i = 0; i < all.size(); ++i) run(all.subspan(i, 1));
     }
 
   private:
@@ -180,7 +180,9 @@ class Benchmark {
         std::unique_ptr<Job> job{};
         double first_step = 0; // seconds from the call of the program to the end of step one
         double loss = 0, waiting = 0;
+        int steps = 0, evaluations = 1;                // of a round
         std::vector<double> fit{}, step{}, evaluate{}; // images a second
+        std::string failed{};                          // why there are no numbers
 
         explicit Contestant(Budget asked) : budget(std::move(asked)) {}
     };
@@ -194,7 +196,40 @@ class Benchmark {
                 labels_of(count, classes)};
     }
 
-    /// Makes the job and takes every way once that will be timed.
+    /// Of the plan that a budget gives.
+    [[nodiscard]] std::int64_t arena_bytes(const Budget& budget) const {
+        Settings settings = settings_;
+        settings.budget = budget.bytes;
+        return Blueprint::peak_bytes(settings);
+    }
+    void run(std::span<Contestant> contestants) {
+        const auto attempt = [](Contestant& each, auto f) {
+            if (!each.failed.empty()) return;
+            try {
+                f(each);
+            } catch (const std::exception& problem) {
+                each.failed = problem.what();
+                each.job.reset();
+            }
+        };
+        const auto for_each = [&](auto f) {
+            for (Contestant& each : contestants) attempt(each, f);
+        };
+        for_each([&](Contestant& each) { begin(each); });
+        for (int round = 0; round < options_.rounds; ++round)
+            for_each([&](Contestant& each) {
+                if (options_.mode != "step") each.fit.push_back(fit(each));
+                if (options_.mode != "fit") each.step.push_back(step(each));
+                if (options_.mode == "all") each.evaluate.push_back(evaluate(each));
+            });
+        const std::int64_t process_bytes = device_.process_bytes();
+        for (Contestant& each : contestants) {
+            tell(each, process_bytes);
+            each.job.reset();
+        }
+    }
+
+    /// Makes the job, takes every way once that will be timed, and finds how long rounds are.
     void begin(Contestant& each) {
         Settings settings = settings_;
         settings.budget = each.budget.bytes;
@@ -213,12 +248,17 @@ class Benchmark {
                                note_first();
                                return Control::proceed;
                            }});
-        if (options_.mode == "all") evaluate(each);
+        each.steps = options_.steps;
+        const double rate = options_.mode == "step" ? step(each) : fit(each);
+        each.steps = std::max(each.steps, static_cast<int>(least_seconds * rate / options_.batch) + 1);
+        if (options_.mode == "all")
+            each.evaluations =
+                static_cast<int>(least_seconds * evaluate(each) / static_cast<double>(source_.size())) + 1;
     }
 
     double fit(Contestant& each) {
         const int of_epoch = static_cast<int>(steps_an_epoch());
-        const int epochs = (options_.steps + of_epoch - 1) / of_epoch;
+        const int epochs = (each.steps + of_epoch - 1) / of_epoch;
         const double began = process::seconds();
         const History history = each.job->fit({.epochs = epochs, .progress = false});
         device_.wait(); // for the last update
@@ -229,15 +269,15 @@ class Benchmark {
     }
     double step(Contestant& each) {
         const double began = process::seconds();
-        for (int step = 0; step < options_.steps; ++step)
+        for (int step = 0; step < each.steps; ++step)
             each.loss = each.job->step(images_, labels_).metrics.loss;
         device_.wait();
-        return static_cast<double>(options_.batch) * options_.steps / (process::seconds() - began);
+        return static_cast<double>(options_.batch) * each.steps / (process::seconds() - began);
     }
     double evaluate(Contestant& each) {
         const double began = process::seconds();
-        each.job->evaluate(source_);
-        return static_cast<double>(source_.size()) / (process::seconds() - began);
+        for (int pass = 0; pass < each.evaluations; ++pass) each.job->evaluate(source_);
+        return static_cast<double>(source_.size()) * each.evaluations / (process::seconds() - began);
     }
 
     void tell(const Contestant& each, std::int64_t process_bytes) const {
@@ -249,7 +289,12 @@ class Benchmark {
         line.add("budget", each.budget.word);
         if (each.budget.bytes != all_free_memory) line.add("budget_bytes", each.budget.bytes.count);
         line.add("rounds", options_.rounds);
-        line.add("steps", options_.steps);
+        line.add("steps", each.steps);
+        line.add("in_turns", in_turns_);
+        if (!each.failed.empty()) {
+            line.add("failed", each.failed);
+            return line.print();
+        }
         // What a user calls is `fit`; `step` alone stands for it where only that was timed.
         add_spread(line, "images_per_second", each.fit.empty() ? each.step : each.fit);
         add_spread(line, "step_images_per_second", each.step);
@@ -282,6 +327,7 @@ class Benchmark {
     std::vector<u8> images_;    // (batch, H, W, C)
     std::vector<Label> labels_; // (batch)
     std::vector<Contestant> contestants_;
+    bool in_turns_ = true;
 };
 
 bool is_name(std::string_view name, std::string_view word) {
