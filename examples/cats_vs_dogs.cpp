@@ -182,11 +182,15 @@ int train(const Flags& flags) {
         parts = {Pictures(InMemory<u8>(parts.train)), Pictures(InMemory<u8>(parts.validation))};
 
     Job<Precision, Device> job(parts.train, flags.settings); // makes the one allocation
+    const PlanReport plan = job.plan();
     std::printf("device peak %s of a budget of %s, however many pictures there are\n%s\n",
                 to_string(job.peak()).c_str(), to_string(flags.settings.budget).c_str(),
-                job.plan().picture.title.c_str());
+                plan.picture.title.c_str());
+    if (!plan.machine.empty()) std::printf("%s\n", plan.machine.c_str());
+    for (const OutsideBytes& beside : plan.outside)
+        std::printf("outside: %s, %s\n", beside.name.c_str(), to_string(Bytes{beside.bytes}).c_str());
     std::fflush(stdout);
-    if (!flags.plan.empty()) job.plan().write_html(flags.plan);
+    if (!flags.plan.empty()) plan.write_html(flags.plan);
     if (!flags.save.empty()) const AtomicFile writable(flags.save); // better refused now than after training
     std::optional<Csv> csv;
     if (!flags.csv.empty()) csv.emplace(flags.csv);
@@ -255,6 +259,8 @@ int main(int argc, char** argv) try {
         return app.exit(asked_for_help);
     }
     flags.settings.budget = parse_bytes(flags.budget);
+    if (const std::string why = Devices::passed_over(); flags.device == "auto" && !why.empty())
+        std::fprintf(stderr, "%s\n", why.c_str());
     return Devices::with(flags.device, [&]<class Device>(std::type_identity<Device>) {
         return flags.precision == "half"       ? train<Half, Device>(flags)
                : flags.precision == "bfloat16" ? train<BFloat16, Device>(flags)

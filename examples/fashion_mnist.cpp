@@ -56,6 +56,7 @@ int main(int argc, char** argv) try {
         ->check(CLI::IsMember({"float", "bfloat16", "half"}));
     app.add_option("--device", flags.device, text(Devices::names(), ", or auto: a GPU where there is one"))
         ->capture_default_str();
+    app.add_option("--ordinal", flags.settings.ordinal, "which of several GPUs")->capture_default_str();
     app.add_option("--budget", flags.budget, "bytes of the one allocation, as in 2.7GB or 500MiB")
         ->capture_default_str();
     app.add_option("--seed", flags.settings.seed, "of initial weights, order and dropout")
@@ -68,6 +69,8 @@ int main(int argc, char** argv) try {
         ->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     flags.settings.budget = parse_bytes(flags.budget);
+    if (const std::string why = Devices::passed_over(); flags.device == "auto" && !why.empty())
+        std::fprintf(stderr, "%s\n", why.c_str());
     return Devices::with(flags.device, [&]<class Device>(std::type_identity<Device>) {
         return flags.precision == "half"       ? run<Half, Device>(flags)
                : flags.precision == "bfloat16" ? run<BFloat16, Device>(flags)

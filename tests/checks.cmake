@@ -82,7 +82,7 @@ if(EXISTS ${umbrella})
                      -DPLIMSOLL_WITH_JPEG=0 -DPLIMSOLL_WITH_PNG=0 -DPLIMSOLL_CANARIES=1)
   endforeach()
 endif()
-if(plimsoll_cuda_headers)
+if(PLIMSOLL_CUDA_ENABLED)
   add_test(NAME headers.nvcc COMMAND sh ${headers_script} ${CMAKE_CUDA_COMPILER}
                                      ${CMAKE_CURRENT_BINARY_DIR}/flags.CUDA ${include_dir} cuh)
   set_tests_properties(headers.nvcc PROPERTIES PROCESSORS 2 TIMEOUT 1800)

@@ -12,11 +12,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
+#include <thread>
 
 using namespace plimsoll;
 
@@ -42,6 +44,12 @@ std::int64_t bytes_in_use() {
     std::size_t free = 0, total = 0;
     REQUIRE(cudaMemGetInfo(&free, &total) == cudaSuccess);
     return static_cast<std::int64_t>(total - free);
+}
+/// What it comes down to: a desktop on the same GPU takes some for a while.
+bool bytes_in_use_fall_to(std::int64_t most) {
+    for (int tries = 0; tries < 50 && bytes_in_use() > most; ++tries)
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    return bytes_in_use() <= most;
 }
 
 // Convolutions, a block over the whole batch, dropout, an odd number of everything.
@@ -187,8 +195,8 @@ TEST_CASE("cuda jobs learn what the same jobs learn on the Host") {
     beside_host<Plain, Float>({});
     beside_host<Plain, Float>(
         {.budget = {Job<Plain, Float, Cuda>::Blueprint::least_bytes({.batch = batch})}});
-    beside_host<Mixed, TF32>({}, {5e-3, 5e-2, 1e-2, 2.01});
-    beside_host<Mixed, BFloat16>({}, {3e-2, 0.2, 5e-2, 4.01});
+    if (computes<TF32>()) beside_host<Mixed, TF32>({}, {5e-3, 5e-2, 1e-2, 2.01});
+    if (computes<BFloat16>()) beside_host<Mixed, BFloat16>({}, {3e-2, 0.2, 5e-2, 4.01});
     beside_host<Mixed, Half, Sgd>({}, {1e-2, 0.1, 1e-2, 2.01}); // to which the gradients' scale matters
 }
 
@@ -251,15 +259,15 @@ TEST_CASE("cuda memory: a job makes one allocation, as large as its plan says, a
         CHECK(job.peak().count == total);
         CHECK(allocations_made() == made + (emulated ? 1 : 0));
         CHECK(bytes_in_use() - before >= total);
-        CHECK(bytes_in_use() - before <= total + outside);
+        CHECK(bytes_in_use_fall_to(before + total + outside));
         use(job, data);
         CHECK(allocations_made() == made + (emulated ? 1 : 0));
-        CHECK(bytes_in_use() - before <= total + outside);
+        CHECK(bytes_in_use_fall_to(before + total + outside));
         const std::int64_t used = bytes_in_use();
         use(job, data);
-        CHECK(bytes_in_use() <= used + lost);
+        CHECK(bytes_in_use_fall_to(used + lost));
     }
-    CHECK(bytes_in_use() <= before + lost);
+    CHECK(bytes_in_use_fall_to(before + lost));
 }
 
 TEST_CASE("cuda memory: a hundred jobs leave what was free free") {
@@ -268,7 +276,7 @@ TEST_CASE("cuda memory: a hundred jobs leave what was free free") {
     Job<Tiny, Float, Cuda>(data, {.batch = 3});
     const std::int64_t before = bytes_in_use();
     for (int i = 0; i < 100; ++i) Job<Tiny, Float, Cuda>(data, {.batch = 3}).fit(quiet(1));
-    CHECK(bytes_in_use() <= before + lost);
+    CHECK(bytes_in_use_fall_to(before + lost));
 }
 
 namespace {
@@ -542,5 +550,5 @@ TEST_CASE("cuda ordinals beyond the last GPU are refused") {
     const std::string said = support::message_of<argument_error>(
         [&] { Job<Mixed, Float, Cuda> job(data, {.batch = 4, .ordinal = count}); });
     CHECK(support::contains(said, text(".ordinal = ", count)));
-    CHECK(support::contains(said, "counted from 0"));
+    CHECK(support::contains(said, "CUDA counts 0 "));
 }

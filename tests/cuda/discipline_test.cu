@@ -4,6 +4,7 @@
 #include "support.hpp"
 
 #include <plimsoll/cuda.cuh>
+#include <plimsoll/trainer/device_list.hpp>
 
 #include <algorithm>
 #include <numeric>
@@ -163,13 +164,45 @@ TEST_CASE(
     }
 }
 
-TEST_CASE("what fails in the GPU's own time is told with the step") {
-    reset();
+TEST_CASE("what fails in the GPU's own time is told by what meets it first, with what was under way") {
     const InMemory<u8> train = pictures<Small>(9);
-    Job<Small, Float> job(train, {.batch = 3, .budget = 32_MiB});
-    stand_in::fail_named("cudaStreamSynchronize", 3);
-    const std::string said = support::message_of<device_error>([&] { job.fit({.progress = false}); });
-    CHECK(support::contains(said, "(by step 3)"));
+    const auto said = [&](const char* call, int nth, auto use) {
+        reset();
+        Job<Small, Float> job(train, {.batch = 3, .budget = 32_MiB});
+        stand_in::fail_named(call, nth, 700); // cudaErrorIllegalAddress
+        std::string message = support::message_of<device_error>([&] { use(job); });
+        if (!support::contains(message, ".cuh:")) FAIL_CHECK(message);
+        return message;
+    };
+    const auto fit = [](auto& job) { job.fit({.progress = false}); };
+    const auto evaluate = [&](auto& job) { job.evaluate(train); };
+    const auto predict = [&](auto& job) { job.predict(train); };
+    CHECK(support::contains(said("cudaStreamSynchronize", 3, fit), "(by step 3)"));
+    for (const char* call : {"cudaEventSynchronize", "cudaStreamWaitEvent", "cudaMemcpyAsync",
+                             "cudaEventRecord", "cudaGraphLaunch", "cudaMemsetAsync", "cudaLaunchKernel"}) {
+        CAPTURE(call);
+        CHECK(support::contains(said(call, 1, fit), "(by step 1)"));
+        CHECK(support::contains(said(call, 1, predict), "(while predicting)"));
+        CHECK(support::contains(said(call, 1, evaluate), "(while evaluating)"));
+    }
+    const std::string ring = said("cudaEventRecord", 1, fit);
+    CHECK(support::contains(ring, "batch_ring.cuh:"));
+}
+
+TEST_CASE("where there is no room for libraries both numbers are told") {
+    const InMemory<u8> train = pictures<Small>(9);
+    // cudaErrorMemoryAllocation, CUDNN_STATUS_EXECUTION_FAILED
+    for (const auto& [call, status] : {std::pair("cudaGraphInstantiate", 2), {"cudnnBackendExecute", 5000}}) {
+        reset();
+        stand_in::fail_named(call, 1, status);
+        const std::string said = support::message_of<device_error>(
+            [&] { Job<Small, Half> job(train, {.batch = 3, .budget = 32_MiB}); });
+        CAPTURE(said);
+        CHECK(support::contains(said, call));
+        CHECK(support::contains(said, "a .budget below this arena's "));
+        CHECK(support::contains(said, " leaves Cuda's libraries more than "));
+        check_clean();
+    }
 }
 
 TEST_CASE("engines are chosen by what they promise") {
@@ -180,23 +213,40 @@ TEST_CASE("engines are chosen by what they promise") {
         stand_in::reset(options);
         const InMemory<u8> train = pictures<Small>(5);
         Job<Small, decltype(precision)> job(train, {.batch = 3, .budget = 32_MiB});
-        return job.plan().choices.at(0);
+        return job.plan().choices.at(1); // the second convolution's: the first is by our kernels
     };
     const std::vector<stand_in::Engine> engines{
         {.global_index = 1, .numerical_notes = {varies}},
         {.global_index = 2, .workspace = std::int64_t{1} << 30},
         {.global_index = 3, .supported = false},
-        {.global_index = 4, .behavior_notes = {0}}, // compiles
+        {.global_index = 10, .compiles = false},
+        {.global_index = 4, .behavior_notes = {0}}, // compiled when it is chosen
         {.global_index = 5, .numerical_notes = {tensor_core, reduced}},
         {.global_index = 6, .numerical_notes = {tensor_core}},
         {.global_index = 7, .numerical_notes = {winograd}},
         {.global_index = 8, .numerical_notes = {down_converts}},
         {.global_index = 9, .workspace = 512}};
     CHECK(support::contains(chosen(Float{}, engines), "forward 9 (512 B)"));
-    CHECK(support::contains(chosen(TF32{}, engines), "forward 6 (0 B)"));
     CHECK(support::contains(chosen(Half{}, engines), "forward 6 (0 B)"));
     CHECK(
         support::contains(chosen(Float{}, {{.global_index = 4, .behavior_notes = {0}}}), "forward 4 (0 B)"));
+
+    { // jobs in TF32 want a newer GPU than this may have been compiled for
+        stand_in::Options options = two_gpus();
+        options.engines = engines;
+        stand_in::reset(options);
+        const Cuda device;
+        detail::cudnn::Convolution wanted{.images = 2,
+                                          .input = {6, 6, 4},
+                                          .output = {4, 4, 4},
+                                          .window = {.kernel = 3},
+                                          .tensor_cores = true,
+                                          .workspace = 1 << 20};
+        const detail::cudnn::ThisGpu gpu{device.cudnn()};
+        CHECK(detail::cudnn::ConvolutionPlan(gpu, wanted).engine() == 6);
+        wanted.tensor_cores = false;
+        CHECK(detail::cudnn::ConvolutionPlan(gpu, wanted).engine() == 9);
+    }
 
     const std::string too_large = support::message_of<device_error>([&] {
         static_cast<void>(
@@ -229,11 +279,14 @@ TEST_CASE("machines that will not do are refused in a sentence") {
     CHECK(support::contains(refusal(Float{}, {.old_driver = true}, settings), "update the driver"));
     Settings second = settings;
     second.ordinal = 2;
-    CHECK(support::contains(refusal(Float{}, {.devices = 2}, second), ".ordinal = 2: there are 2 GPUs"));
-    CHECK(support::contains(refusal(Float{}, {}, second), ".ordinal = 2: there is 1 GPU,"));
+    CHECK(support::contains(refusal(Float{}, {.devices = 2}, second),
+                            ".ordinal = 2: CUDA counts 0 Stand-in, 1 Stand-in"));
     CHECK(support::contains(
         refusal(BFloat16{}, {.compute_major = 7, .compute_minor = 5}, settings),
-        "BFloat16 needs a GPU of compute capability 8.0 or newer; Stand-in has 7.5: use Half"));
+        "BFloat16 needs a GPU of compute capability 8.0 or newer, Stand-in has 7.5; use Half"));
+    CHECK(support::contains(
+        refusal(TF32{}, {.compute_major = 7, .compute_minor = 5}, settings),
+        "TF32 needs a GPU of compute capability 8.0 or newer, Stand-in has 7.5; use Float"));
     if (PLIMSOLL_TEST_ARCHITECTURE < 80) // whose code the driver of a newer GPU translates
         CHECK(support::contains(refusal(BFloat16{}, {.compute_major = 9, .compute_minor = 0}, settings),
                                 "needs code for compute capability 8.0 or newer, this program's is for "));
@@ -241,6 +294,22 @@ TEST_CASE("machines that will not do are refused in a sentence") {
         refusal(Float{}, {.memory = std::int64_t{1} << 30, .taken_by_others = (std::int64_t{1} << 30) - 4096},
                 settings);
     CHECK(support::contains(full, "has only 4096 B"));
+
+    const auto without_code = [&](int status, int major, int minor) {
+        stand_in::reset(machine({.compute_major = major, .compute_minor = minor}));
+        stand_in::fail_named("cudaFuncGetAttributes", 1, status);
+        std::string said = support::message_of<device_error>([&] { Job<Small, Float> job(train, settings); });
+        check_clean();
+        return said;
+    };
+    CHECK(support::contains(without_code(209, 8, 6), // cudaErrorNoKernelImageForDevice
+                            "no code for Stand-in (compute capability 8.6): build it with "
+                            "CMAKE_CUDA_ARCHITECTURES=86"));
+    CHECK(support::contains(
+        without_code(209, 6, 1),
+        "Stand-in (compute capability 6.1) is too old: the Cuda device needs 7.5 or newer"));
+    CHECK(support::contains(without_code(222, 12, 0), // cudaErrorUnsupportedPtxVersion
+                            "the driver is older than the compiler of this program"));
 
     reset();
     stand_in::fail_named("cudaMalloc", 1, 2); // cudaErrorMemoryAllocation: another process was faster
@@ -260,6 +329,42 @@ TEST_CASE("two jobs on two GPUs each keep to theirs") {
         static_cast<void>(first.fit({.progress = false}));
         static_cast<void>(second.fit({.progress = false}));
         static_cast<void>(first.evaluate(train));
+    }
+    check_clean();
+}
+
+TEST_CASE("a plan names the GPU; a GPU that is passed over is told why") {
+    reset();
+    const InMemory<u8> train = pictures<Small>(5);
+    {
+        Job<Small, Float> job(train, {.batch = 3, .budget = 32_MiB, .ordinal = 1});
+        const std::string plan = job.plan().str();
+        CHECK(support::contains(plan, "\nGPU 1, Stand-in (compute capability 9.0), cuDNN 9."));
+        CHECK(support::contains(plan, "\n  2 Conv2d: cuDNN engines: forward "));
+    }
+    check_clean();
+    using Both = DeviceList<Host, Cuda>;
+    CHECK(Both::passed_over() == "");
+    stand_in::reset(machine({.old_driver = true}));
+    CHECK(support::contains(Both::passed_over(), "Cuda: the GPU's driver is for CUDA "));
+    CHECK(Both::with("auto", []<class D>(std::type_identity<D>) { return std::string(D::name); }) == "Host");
+    stand_in::reset(machine({.devices = 0}));
+    CHECK(support::contains(Both::passed_over(), "Cuda: there is no NVIDIA GPU here"));
+    CHECK(DeviceList<Host>::passed_over() == "");
+}
+
+TEST_CASE_TEMPLATE("a predictor asks for no gradients", Precision, Float, Half) {
+    reset();
+    const support::TemporaryFolder folder;
+    const InMemory<u8> train = pictures<Net>(5);
+    const std::string path = folder / "weights.safetensors";
+    {
+        Job<Net, Precision>(train, {.batch = 3, .budget = 32_MiB}).save(path);
+        Predictor<Net, Precision, Cuda> predictor(path, {.batch = 3});
+        const std::vector<std::string> choices = predictor.plan().choices;
+        CHECK(choices.size() == 3); // two convolutions and a Dense layer
+        for (const std::string& choice : choices) CHECK(choice.find("gradient") == std::string::npos);
+        static_cast<void>(predictor.predict(train));
     }
     check_clean();
 }

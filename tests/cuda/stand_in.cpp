@@ -177,7 +177,10 @@ template <>
 constexpr cublasStatus_t broken<cublasStatus_t> = CUBLAS_STATUS_INTERNAL_ERROR;
 
 bool refusal(cudaError_t status) { return status == cudaErrorNotReady; }
-bool refusal(cudnnStatus_t status) { return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED; }
+bool refusal(cudnnStatus_t status) {
+    return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED ||
+           status == CUDNN_STATUS_INTERNAL_ERROR_COMPILATION_FAILED;
+}
 bool refusal(cublasStatus_t status) { return status == CUBLAS_STATUS_NOT_SUPPORTED; }
 
 cudaError_t machine() {
@@ -784,6 +787,9 @@ cudnnStatus_t make_plan(Descriptor& plan) {
     const auto engine = configuration->children(CUDNN_ATTR_ENGINECFG_ENGINE).at(0);
     const auto graph = engine->children(CUDNN_ATTR_ENGINE_OPERATION_GRAPH).at(0);
     plan.engine = engine->engine;
+    if (!plan.engine.compiles)
+        return refuse(CUDNN_STATUS_INTERNAL_ERROR_COMPILATION_FAILED,
+                      text("engine ", plan.engine.global_index));
     if (!plan.engine.supported)
         return refuse(CUDNN_STATUS_NOT_SUPPORTED, text("engine ", plan.engine.global_index));
     std::set<std::int64_t> ids;

@@ -37,6 +37,7 @@ struct Engine {
     std::vector<int> numerical_notes = {}; ///< cudnnBackendNumericalNote_t
     std::vector<int> behavior_notes = {};  ///< cudnnBackendBehaviorNote_t
     bool supported = true;                 ///< else its plans are refused: CUDNN_STATUS_NOT_SUPPORTED
+    bool compiles = true; ///< else they are refused: CUDNN_STATUS_INTERNAL_ERROR_COMPILATION_FAILED
 };
 
 /// The machine that is simulated.
@@ -114,7 +115,7 @@ std::vector<std::string> violations();
 /// The calls after the first failed one, by name, but for those that clean up or say what failed: what
 /// destroys, frees, waits or ends a capture, asks for or selects the device, explains errors, asks for
 /// versions or free memory. A refusal is no failure: cudaErrorNotReady, CUDNN_STATUS_NOT_SUPPORTED and its
-/// kin, CUBLAS_STATUS_NOT_SUPPORTED.
+/// kin, an engine that cannot be compiled, CUBLAS_STATUS_NOT_SUPPORTED.
 std::vector<std::string> continued();
 /// From here on nothing has failed.
 void forgive();

@@ -5,3 +5,9 @@
 #include <plimsoll/plimsoll.hpp>
 
 using DeviceUnderTest = plimsoll::Host;
+
+/// Whether it computes under a precision.
+template <class Precision>
+constexpr bool computes() {
+    return true;
+}

@@ -81,4 +81,18 @@ std::string text(const Pieces&... pieces) {
     return out;
 }
 
+namespace detail {
+
+/// What f() returns. A device_error that it throws tells when, as in "by step 12".
+template <class When, class F>
+auto telling(When when, F f) {
+    try {
+        return f();
+    } catch (const device_error& failed) {
+        throw device_error(text(failed.what(), " (", when(), ")"));
+    }
+}
+
+} // namespace detail
+
 } // namespace plimsoll::inline PLIMSOLL_ABI

@@ -45,6 +45,12 @@ std::vector<NamedParameter> named_parameters(const Graph<Nodes>& graph) {
 
 namespace detail {
 
+/// "3.body.0 Conv2d".
+inline std::string layer_name(const Node& node) {
+    const std::string path = to_string(node.path);
+    return text(path, path.empty() ? "" : " ", node.facts.name);
+}
+
 inline std::string padded(std::string_view what, std::size_t width) {
     std::string out(what);
     out.resize(std::max(width, out.size() + 1), ' ');

@@ -68,8 +68,8 @@ struct Float {
     static constexpr bool scales_loss = false;
 };
 
-/// IEEE float32 in memory, multiplied by a GPU's matrix units in TensorFloat-32: 11 significant bits. Where a
-/// device has none, as Float.
+/// IEEE float32 in memory, multiplied by a GPU's matrix units in TensorFloat-32: 11 significant bits. The
+/// Host computes as for Float; a GPU without them is refused.
 struct TF32 {
     static constexpr std::string_view name = "TF32";
     using Storage = float;

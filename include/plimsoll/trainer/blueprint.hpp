@@ -207,8 +207,12 @@ struct Blueprint {
                     message, "; batch normalisation keeps a batch whole: .batch = ", fewer.batch, " fits"));
         }
         if constexpr (sizeof(typename Precision::Storage) > 2 && detail::has_kernels<Blueprint, BFloat16>())
-            if (With<BFloat16>::least_bytes(fewer) <= budget.count)
+            if (With<BFloat16>::least_bytes(fewer) <= budget.count) {
+                if constexpr (!host_addressable<Device> && detail::has_kernels<Blueprint, Half>())
+                    if (With<Half>::least_bytes(fewer) <= budget.count) // older GPUs have no other
+                        return budget_error(text(message, "; the precisions BFloat16 and Half fit"));
                 return budget_error(text(message, "; the precision BFloat16 fits"));
+            }
         if constexpr (OptimizerStates > 1) {
             using Lighter = Blueprint<Model, Pixel, Precision, Device, Loss, 1, Training, ReadAhead>;
             if (Lighter::least_bytes(fewer) <= budget.count)

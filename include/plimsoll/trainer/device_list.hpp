@@ -24,6 +24,14 @@ struct DeviceList {
         return choose<F, Device...>(wanted, f);
     }
 
+    /// Why "auto" does not take the preferred device, as in "Cuda: there is no NVIDIA GPU here ..."; empty
+    /// where it does.
+    static std::string passed_over() {
+        std::string why;
+        ((why = why_not<Device>(), why = why.empty() ? why : text(Device::name, ": ", why)), ...);
+        return why;
+    }
+
     /// "host", or "host, cuda".
     static std::string names() {
         std::string all;
@@ -39,15 +47,15 @@ struct DeviceList {
         return out;
     }
     template <class D>
-    static bool is_there() {
-        if constexpr (requires { D::is_available(); })
-            return D::is_available();
+    static std::string why_not() {
+        if constexpr (requires { D::why_unavailable(); })
+            return D::why_unavailable();
         else
-            return true;
+            return {};
     }
     static std::string available() {
         std::string last;
-        ((is_there<Device>() ? void(last = lower(Device::name)) : void()), ...);
+        ((why_not<Device>().empty() ? void(last = lower(Device::name)) : void()), ...);
         return last;
     }
     template <class F, class First, class... Rest>

@@ -49,12 +49,13 @@ class Engine {
         std::vector<Needs> used;
         for (int n = 0; n < network_.nodes; ++n) used.push_back(executor_.used(n));
         PlanReport report = plan_report<Blueprint>(plan(), settings_, used);
+        if constexpr (requires { device_.description(); }) report.machine = device_.description();
         if constexpr (requires { device_.outside(); }) report.outside = device_.outside();
         if (ring_.host_bytes() > 0)
             report.outside.push_back({"pinned host memory of the batch ring", ring_.host_bytes()});
         for (int n = 0; n < network_.nodes; ++n)
             if (const std::string choice = executor_.choice(n); !choice.empty())
-                report.choices.push_back(text("node ", n, ", ", choice));
+                report.choices.push_back(text(detail::layer_name(Blueprint::graph().nodes[n]), ": ", choice));
         return report;
     }
 

@@ -164,11 +164,12 @@ Metrics Engine<Pixel, Storage, Device>::evaluate(detail::SourceRef<Pixel> source
     check_source_fits(source);
     double loss = 0;
     std::uint64_t correct = 0;
-    for_batches(source, [&](int) {
+    const auto add = [&](int) {
         const Tally tally = read_tally();
         loss += tally.loss;
         correct += static_cast<std::uint64_t>(tally.correct);
-    });
+    };
+    detail::telling([] { return "while evaluating"; }, [&] { for_batches(source, add); });
     return Metrics::mean(loss, correct, source.size());
 }
 
@@ -176,8 +177,8 @@ template <class Pixel, class Storage, class Device>
 std::vector<float> Engine<Pixel, Storage, Device>::predict(detail::SourceRef<Pixel> source) {
     check_shape(source.name(), source.shape());
     std::vector<float> out;
-    for_batches(
-        source, [&](int count) { append_probabilities(out, count); }, false);
+    const auto append = [&](int count) { append_probabilities(out, count); };
+    detail::telling([] { return "while predicting"; }, [&] { for_batches(source, append, false); });
     return out;
 }
 
@@ -189,7 +190,7 @@ std::vector<float> Engine<Pixel, Storage, Device>::predict(std::span<const Pixel
             text(images.size(), " pixels are not a whole number of ", to_string(network_.input), " images"));
     std::vector<float> out;
     const int most = plan().shipment.micro_batch;
-    for (std::size_t first = 0; first < images.size() / one; first += static_cast<std::size_t>(most)) {
+    const auto predict_from = [&](std::size_t first) {
         const int count = static_cast<int>(
             std::min<std::size_t>(static_cast<std::size_t>(most), images.size() / one - first));
         run_with(count, false, 0, [&](int, int, std::span<Pixel> room, std::span<Label> labels) {
@@ -197,7 +198,9 @@ std::vector<float> Engine<Pixel, Storage, Device>::predict(std::span<const Pixel
             std::fill(labels.begin(), labels.end(), Label{0});
         });
         append_probabilities(out, count);
-    }
+    };
+    for (std::size_t first = 0; first < images.size() / one; first += static_cast<std::size_t>(most))
+        detail::telling([] { return "while predicting"; }, [&] { predict_from(first); });
     return out;
 }
 
@@ -273,14 +276,27 @@ void Engine<Pixel, Storage, Device>::warm_up() {
         std::fill(images.begin(), images.end(), Pixel{});
         std::fill(labels.begin(), labels.end(), Label{0});
     };
-    for (int slot = 0; slot < ring_.size(); ++slot)
-        for (int round = 0; round < 3; ++round) { // as loaded, as recorded, as repeated
-            executor_.weights_changed();
-            if (network_.is_training) run_with(batch, true, 0, black, slot);
-            run_with(micro_batch, false, 0, black, slot);
-        }
-    executor_.weights_changed();
-    if constexpr (repeats_passes<Device>) device_.warmed_up();
+    const auto try_passes = [&] {
+        for (int slot = 0; slot < ring_.size(); ++slot)
+            for (int round = 0; round < 3; ++round) { // as loaded, as recorded, as repeated
+                executor_.weights_changed();
+                if (network_.is_training) run_with(batch, true, 0, black, slot);
+                run_with(micro_batch, false, 0, black, slot);
+            }
+        executor_.weights_changed();
+        if constexpr (repeats_passes<Device>) device_.warmed_up();
+    };
+    detail::telling(
+        [&] {
+            std::string room;
+            try {
+                room = text(" than ", to_string(Bytes{device_.free_bytes()}));
+            } catch (const device_error&) { // it tells nothing any more
+            }
+            return text("while each kind of pass was tried; a .budget below this arena's ",
+                        to_string(Bytes{plan().total}), " leaves ", Device::name, "'s libraries more", room);
+        },
+        try_passes);
 }
 
 template <class Pixel, class Storage, class Device>

@@ -68,9 +68,7 @@ class PlanNames {
                                    static_cast<std::size_t>(stage.steps));
     }
     [[nodiscard]] std::string layer(int index) const {
-        const Node& node = nodes_[static_cast<std::size_t>(index)];
-        const std::string path = to_string(node.path);
-        return text(path, path.empty() ? "" : " ", node.facts.name);
+        return layer_name(nodes_[static_cast<std::size_t>(index)]);
     }
     [[nodiscard]] std::string value(int index) const {
         const int producer = values_[static_cast<std::size_t>(index)].producer;

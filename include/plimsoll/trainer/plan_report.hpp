@@ -25,6 +25,7 @@ struct PlanRow {
 /// What `Trainer::plan` returns; prints as a table.
 struct PlanReport {
     PlanPicture picture;
+    std::string machine{};               ///< what a device says it is; empty where it says nothing
     std::vector<OutsideBytes> outside{}; ///< measured, not planned
     std::vector<std::string> choices{};  ///< ways that libraries were told to go, by layer
 
@@ -131,7 +132,7 @@ PlanReport plan_report(const PlanView& plan, const Settings& settings, const std
                         .budget = settings.budget == all_free_memory ? 0 : settings.budget.count};
     detail::add_plan(picture, {graph.nodes.begin(), graph.nodes.end()},
                      {graph.values.begin(), graph.values.end()}, plan, used);
-    return {std::move(picture)};
+    return {.picture = std::move(picture)};
 }
 
 } // namespace plimsoll::inline PLIMSOLL_ABI

@@ -40,6 +40,7 @@ PLIMSOLL_DEFINED std::string PlanReport::str() const {
     for (const PlanRow& row : all) width = std::max(width, row.name.size() + (row.shared ? 4 : 2));
     for (const OutsideBytes& beside : outside) width = std::max(width, beside.name.size() + 11);
     std::string out = picture.title + "\n";
+    if (!machine.empty()) out += text(machine, "\n");
     const auto line = [&](const std::string& name, std::int64_t bytes) {
         std::string number = detail::grouped(bytes);
         number.insert(0, number.size() < 15 ? 15 - number.size() : 0, ' ');

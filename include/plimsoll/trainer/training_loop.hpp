@@ -46,7 +46,10 @@ class TrainingLoop {
     History fit(SourceRef<Pixel> train, const FitOptions& options, const SourceRef<Pixel>* validation);
 
   private:
-    /// After the passes of a batch: its update. \param sample_of names an image of the batch in an error.
+    /// A batch, whose passes run() makes, and its update. \param sample_of names an image of the batch in an
+    /// error.
+    template <class Run, class Name>
+    StepRecord make_step(int count, Run run, Name sample_of);
     template <class Name>
     StepRecord finish_step(int count, Name sample_of);
     void run_epochs(SourceRef<Pixel> train, const FitOptions& options, const SourceRef<Pixel>* validation,

@@ -70,14 +70,14 @@ StepRecord TrainingLoop<Pixel, Storage, Device>::step(std::span<const Pixel> ima
                               engine_.elements(static_cast<int>(count)), " (", count, " x ",
                               to_string(engine_.input()), ")"));
     engine_.check_labels(labels, [](std::size_t i) { return text("sample ", i, " of the batch"); });
-    engine_.reset_tally();
-    engine_.run_with(static_cast<int>(count), true, step_,
-                     [&](int first, int, std::span<Pixel> room, std::span<Label> room_labels) {
-                         std::copy_n(images.begin() + static_cast<std::ptrdiff_t>(engine_.elements(first)),
-                                     room.size(), room.begin());
-                         std::copy_n(labels.begin() + first, room_labels.size(), room_labels.begin());
-                     });
-    return finish_step(static_cast<int>(count), [](int image) { return static_cast<std::uint64_t>(image); });
+    const auto fill = [&](int first, int, std::span<Pixel> room, std::span<Label> room_labels) {
+        std::copy_n(images.begin() + static_cast<std::ptrdiff_t>(engine_.elements(first)), room.size(),
+                    room.begin());
+        std::copy_n(labels.begin() + first, room_labels.size(), room_labels.begin());
+    };
+    return make_step(
+        static_cast<int>(count), [&] { engine_.run_with(static_cast<int>(count), true, step_, fill); },
+        [](int image) { return static_cast<std::uint64_t>(image); });
 }
 
 template <class Pixel, class Storage, class Device>
@@ -95,6 +95,17 @@ History TrainingLoop<Pixel, Storage, Device>::fit(SourceRef<Pixel> train, const 
     if (validation != nullptr && validation->origin() != train.origin())
         history.skipped += report_skipped(*validation);
     return history;
+}
+
+template <class Pixel, class Storage, class Device>
+template <class Run, class Name>
+StepRecord TrainingLoop<Pixel, Storage, Device>::make_step(int count, Run run, Name sample_of) {
+    return telling([&] { return text("by step ", step_ + 1); },
+                   [&] {
+                       engine_.reset_tally();
+                       run();
+                       return finish_step(count, sample_of);
+                   });
 }
 
 template <class Pixel, class Storage, class Device>
@@ -152,11 +163,12 @@ void TrainingLoop<Pixel, Storage, Device>::run_epochs(SourceRef<Pixel> train, co
             });
         for (std::uint64_t position = 0; position < size; position += batch) {
             const std::uint64_t count = std::min(batch, size - position);
-            engine_.reset_tally();
-            engine_.run(
-                static_cast<int>(count), true, step_, [&](int, int) { return feed.next(); },
-                [&] { feed.look_ahead(); });
-            const StepRecord record = finish_step(static_cast<int>(count), [&](int image) {
+            const auto run = [&] {
+                engine_.run(
+                    static_cast<int>(count), true, step_, [&](int, int) { return feed.next(); },
+                    [&] { feed.look_ahead(); });
+            };
+            const StepRecord record = make_step(static_cast<int>(count), run, [&](int image) {
                 return order[position + static_cast<std::uint64_t>(image)];
             });
             skipped_steps += record.skipped;

@@ -172,13 +172,17 @@ void run_block(int threads, const std::function<void(int)>& thread) {
     shared_in_warps.resize(of_warps.size());
     body = &thread;
     for (std::size_t f = 0; f < count; ++f) fibers[f]->ended = false;
+    static bool forward = false; // a GPU promises no order
+    forward = !forward;
     for (bool running = true; running;) {
         running = false;
-        for (current = 0; current < count; ++current)
+        for (std::size_t turn = 0; turn < count; ++turn) {
+            current = forward ? turn : count - 1 - turn;
             if (!fibers[current]->ended) {
                 resume();
                 running = running || !fibers[current]->ended;
             }
+        }
     }
 }
 void barrier() { meet(of_block, running_threads); } // without those that have ended
@@ -217,6 +221,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
     *properties = {};
     std::strcpy(properties->name, "emulation");
     properties->major = 8;
+    properties->multiProcessorCount = 3;
     return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
@@ -442,6 +447,7 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
     return CUBLAS_STATUS_SUCCESS;
 }
 /// Takes all the workspace it may have.
+std::size_t cudnnGetVersion() { return CUDNN_VERSION; }
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t,
                                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
                                               cublasLtMatrixLayout_t, cublasLtMatmulPreference_t preference,

@@ -33,18 +33,24 @@ inline constexpr cudnnDataType_t cudnn_type = std::same_as<T, half>       ? CUDN
                                               : std::same_as<T, bfloat16> ? CUDNN_DATA_BFLOAT16
                                                                           : CUDNN_DATA_FLOAT;
 
-/// \throws device_error if the GPU, or the code for it, has no arithmetic for what is stored.
-template <class T>
+/// \throws device_error if the GPU, or the code for it, has no arithmetic for what is stored, or none for
+/// TF32.
+template <class Precision>
 void require_arithmetic(const Cuda& device) {
-    const cudaDeviceProp& gpu = device.properties();
-    if (std::same_as<T, bfloat16> && gpu.major < 8)
-        throw device_error(text("BFloat16 needs a GPU of compute capability 8.0 or newer; ", gpu.name,
-                                " has ", gpu.major, ".", gpu.minor, ": use Half"));
-    if (std::same_as<T, bfloat16> && device.compiled_for() < 80)
-        throw device_error(
-            text("BFloat16 needs code for compute capability 8.0 or newer, this program's is for ",
-                 device.compiled_for() / 10, ".", device.compiled_for() % 10,
-                 ": build it with CMAKE_CUDA_ARCHITECTURES=", gpu.major, gpu.minor));
+    constexpr bool is_bfloat16 = std::same_as<typename CudaArithmetic<Precision>::Storage, bfloat16>;
+    if constexpr (is_bfloat16 || CudaArithmetic<Precision>::tf32) {
+        const cudaDeviceProp& gpu = device.properties();
+        const auto refuse = [](const auto&... words) {
+            throw device_error(
+                text(Precision::name, " needs ", words..., "; use ", is_bfloat16 ? "Half" : "Float"));
+        };
+        constexpr const char* needed = " compute capability 8.0 or newer, ";
+        if (gpu.major < 8) refuse("a GPU of", needed, gpu.name, " has ", gpu.major, ".", gpu.minor);
+        if (device.compiled_for() < 80)
+            refuse("code for", needed, "this program's is for ", device.compiled_for() / 10, ".",
+                   device.compiled_for() % 10, ": build it with CMAKE_CUDA_ARCHITECTURES=", gpu.major,
+                   gpu.minor);
+    }
 }
 
 } // namespace detail

@@ -26,10 +26,7 @@ namespace detail {
 template <class Base, class Precision>
 struct CudaKernel : Base {
     CudaKernel(const Site& site, Cuda& device)
-        : Base((require_arithmetic<CudaStorage>(device), site), device) {}
-
-  private:
-    using CudaStorage = typename CudaArithmetic<Precision>::Storage;
+        : Base((require_arithmetic<Precision>(device), site), device) {}
 };
 template <class Precision>
 using CudaStored = typename CudaArithmetic<Precision>::Storage;

@@ -49,19 +49,19 @@ class BatchRing<Cuda> {
     void send(int number, int images) {
         const auto n = static_cast<std::size_t>(number);
         const RingSlot &to = slots_[n], &from = hosts_[n];
-        check(cudaStreamWaitEvent(stream_.get(), read_[n].get(), 0), "cudaStreamWaitEvent");
+        detail::check(cudaStreamWaitEvent(stream_.get(), read_[n].get(), 0), "cudaStreamWaitEvent");
         copy(to.pixels, from.pixels, to.image_bytes * images);
         copy(to.labels, from.labels, std::int64_t{images} * static_cast<std::int64_t>(sizeof(Label)));
-        check(cudaEventRecord(sent_[n].get(), stream_.get()), "cudaEventRecord");
-        check(cudaStreamWaitEvent(device_.stream(), sent_[n].get(), 0), "cudaStreamWaitEvent");
+        detail::check(cudaEventRecord(sent_[n].get(), stream_.get()), "cudaEventRecord");
+        detail::check(cudaStreamWaitEvent(device_.stream(), sent_[n].get(), 0), "cudaStreamWaitEvent");
     }
     void wait_sent(int number) {
-        check(cudaEventSynchronize(sent_[static_cast<std::size_t>(number)].get()),
-              "waiting for a copy to the GPU");
+        detail::check(cudaEventSynchronize(sent_[static_cast<std::size_t>(number)].get()),
+                      "waiting for a copy to the GPU");
     }
     void passes_begun(int number) {
-        check(cudaEventRecord(read_[static_cast<std::size_t>(number)].get(), device_.stream()),
-              "cudaEventRecord");
+        detail::check(cudaEventRecord(read_[static_cast<std::size_t>(number)].get(), device_.stream()),
+                      "cudaEventRecord");
     }
 
   private:
@@ -69,9 +69,8 @@ class BatchRing<Cuda> {
     static std::int64_t label_bytes(const RingSlot& slot) {
         return aligned(std::int64_t{slot.images} * static_cast<std::int64_t>(sizeof(Label)));
     }
-    void check(cudaError_t status, std::string_view call) const { detail::check(status, call); }
     void copy(void* to, const void* from, std::int64_t bytes) const {
-        check(
+        detail::check(
             cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice, stream_.get()),
             "cudaMemcpyAsync");
     }

@@ -4,15 +4,19 @@
 
 #include <plimsoll/core/units.hpp>
 #include <plimsoll/device/cuda/footprint.cuh>
+#include <plimsoll/device/cuda/gpu.cuh>
 #include <plimsoll/device/cuda/launch.cuh>
 #include <plimsoll/device/cuda/numbers.cuh>
 #include <plimsoll/device/cuda/owned.cuh>
+#include <plimsoll/device/cuda/transform.cuh>
 #include <plimsoll/device/device.hpp>
 #include <plimsoll/device/kernel.hpp>
 #include <plimsoll/plan/cost.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
@@ -25,23 +29,14 @@ struct WritePassState {
     __device__ void operator()(std::int64_t) const { *at = state; }
 };
 
-/// A kernel that every program has: tells whether there is code for this GPU in it.
-template <class Unused = void>
-__global__ void probe_code() {}
-
-/// to[i] += from[i].
-template <class T>
-struct AddTo {
-    T* to;
-    const T* from;
-    __device__ void operator()(std::int64_t i) const { to[i] = stored<T>(loaded(to[i]) + loaded(from[i])); }
-};
-
 struct FindOverflow {
-    const float* gradients;
+    const Pack<float, 4>* gradients;
     LossScaling* scaling;
     __device__ void operator()(std::int64_t i) const {
-        if (!isfinite(gradients[i])) scaling->overflowed = 1; // whoever writes, writes the same
+        const Pack<float, 4> g = gradients[i];
+#pragma unroll
+        for (int k = 0; k < 4; ++k)
+            if (!isfinite(g.values[k])) scaling->overflowed = 1; // whoever writes, writes the same
     }
 };
 struct ClearOverflow {
@@ -111,12 +106,12 @@ class Cuda {
     /// \throws device_error where there is none or its driver is too old, argument_error for an ordinal
     /// beyond.
     explicit Cuda([[maybe_unused]] int threads = 0, int ordinal = 0)
-        : ordinal_(found(ordinal)), footprint_(ordinal) {
+        : ordinal_(detail::find_gpu(ordinal)), footprint_(ordinal) {
         select();
         detail::check(cudaFree(nullptr), "making CUDA's context");
         detail::check(cudaGetDeviceProperties(&properties_, ordinal), "cudaGetDeviceProperties");
         footprint_.context_made(free_bytes());
-        check_code();
+        compiled_for_ = detail::compiled_for(properties_);
         stream_ = detail::make_stream();
         detail::check(cudnnCreate(cudnn_.out()), "cudnnCreate");
         detail::check(cudnnSetStream(cudnn_.get(), stream_.get()), "cudnnSetStream");
@@ -124,17 +119,26 @@ class Cuda {
         const char* wanted = std::getenv("PLIMSOLL_CUDA_GRAPHS");
         records_ = wanted == nullptr || std::string_view(wanted) != "0";
     }
-    /// Whether there is a GPU that CUDA can use.
-    [[nodiscard]] static bool is_available() {
-        int count = 0;
-        const bool asked = cudaGetDeviceCount(&count) == cudaSuccess;
-        cudaGetLastError();
-        return asked && count > 0;
+    /// Why there is no GPU that CUDA can use; empty where there is one.
+    [[nodiscard]] static std::string why_unavailable() {
+        try {
+            static_cast<void>(detail::find_gpu(0));
+        } catch (const device_error& none) {
+            return none.what();
+        }
+        return {};
     }
     Cuda(const Cuda&) = delete;
     Cuda& operator=(const Cuda&) = delete;
 
     [[nodiscard]] int ordinal() const { return ordinal_; }
+    /// Which GPU this is, and cuDNN's version.
+    [[nodiscard]] std::string description() const {
+        const std::size_t version = cudnnGetVersion();
+        return text("GPU ", ordinal_, ", ", properties_.name, " (compute capability ", properties_.major, ".",
+                    properties_.minor, "), cuDNN ", version / 10000, ".", version / 100 % 100, ".",
+                    version % 100);
+    }
     [[nodiscard]] const cudaDeviceProp& properties() const { return properties_; }
     /// The compute capability that the program's code was compiled for, 75 for 7.5. It may be older than the
     /// GPU's, whose driver then translates it.
@@ -202,32 +206,41 @@ class Cuda {
     }
     void fill_zero(void* to, std::int64_t bytes) const {
         select();
-        check(cudaMemsetAsync(to, 0, static_cast<std::size_t>(bytes), stream()), "cudaMemsetAsync");
+        detail::check(cudaMemsetAsync(to, 0, static_cast<std::size_t>(bytes), stream()), "cudaMemsetAsync");
     }
     /// Waits for all work. \throws device_error for what failed in it.
     void synchronize() const {
         select();
-        check(cudaStreamSynchronize(stream()), "waiting for the GPU");
+        detail::check(cudaStreamSynchronize(stream()), "waiting for the GPU");
     }
 
     /// Calls body(i) on the device for every i in [0, count), in order with its work. \param body a functor
     /// of device code, copied.
     template <class Body>
     void for_each(std::int64_t count, const Body& body, std::string_view what) const {
-        if (count > 0) check(detail::for_each_index(count, body, stream()), what);
+        if (count > 0) detail::check(detail::for_each_index(count, body, stream()), what);
+    }
+
+    /// out[i] = f(first[i]), or f(first[i], second[i]); `out` may be one of them. \param f a functor of
+    /// floats
+    template <class F, class T>
+    void transform(F f, std::int64_t count, T* out, const T* first, const std::type_identity_t<T>* second,
+                   std::string_view what) const {
+        detail::check(detail::transform(f, count, out, first, second, stream()), what);
     }
 
     /// to[i] += from[i], elements of the precision's storage.
     template <class T>
     void add(T* to, const T* from, std::int64_t count) const {
-        for_each(count, detail::AddTo<T>{to, from}, "adding gradients");
+        transform(detail::Plus{}, count, to, to, from, "adding gradients");
     }
 
     /// Judges a step by its gradients, `count` floats, without asking the host.
     void judge(LossScaling* scaling, const float* gradients, std::int64_t count) const {
         select();
         for_each(1, detail::ClearOverflow{scaling}, "looking for overflow");
-        for_each(count, detail::FindOverflow{gradients, scaling}, "looking for overflow");
+        for_each(count / 4, detail::FindOverflow{reinterpret_cast<const Four*>(gradients), scaling},
+                 "looking for overflow");
         for_each(1, detail::JudgeOverflow{scaling}, "looking for overflow");
     }
 
@@ -249,7 +262,6 @@ class Cuda {
     template <class F>
     void pass(const PassKey& key, PassState* at, const PassState& state, F f) {
         select();
-        step_ = state.step + 1;
         for_each(1, detail::WritePassState{at, state}, "beginning a pass");
         Pass* known = find(key);
         if (known == nullptr || (!known->recording && !records_)) return f();
@@ -258,7 +270,7 @@ class Cuda {
             return f();
         }
         if (!known->recording) known->recording = record(f);
-        check(cudaGraphLaunch(known->recording.get(), stream()), "cudaGraphLaunch");
+        detail::check(cudaGraphLaunch(known->recording.get(), stream()), "cudaGraphLaunch");
     }
 
     /// After every kind of pass has run: measures what lies outside the arena.
@@ -270,11 +282,14 @@ class Cuda {
     [[nodiscard]] std::vector<OutsideBytes> outside() const {
         std::vector<OutsideBytes> out;
         if (footprint_.context() > 0) out.push_back({"CUDA's context", footprint_.context()});
-        out.push_back({"CUDA's libraries, kernels and recorded passes", footprint_.libraries()});
+        out.push_back({"CUDA's libraries, kernels and recorded passes",
+                       std::max<std::int64_t>(footprint_.libraries(), 0)});
         return out;
     }
 
   private:
+    using Four = detail::Pack<float, 4>;
+    static_assert(alignment % sizeof(Four) == 0, "passes over all weights take whole packs");
     struct Pass {
         PassKey key;
         bool seen = false;
@@ -283,20 +298,15 @@ class Cuda {
     static constexpr std::size_t most_passes_ = 32; ///< ragged ends of several sources included
 
     void select() const { detail::check(cudaSetDevice(ordinal_), "cudaSetDevice"); }
-    void check(cudaError_t status, std::string_view call,
-               const std::source_location& place = std::source_location::current()) const {
-        if (status != cudaSuccess) detail::check(status, call, place, text(" (by step ", step_, ")"));
-    }
     void copy(void* to, const void* from, std::int64_t bytes, cudaMemcpyKind kind) const {
         select();
-        check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), kind, stream()), "cudaMemcpyAsync");
+        detail::check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), kind, stream()),
+                      "cudaMemcpyAsync");
     }
 
     template <int States, class Rule>
     void update(const Rule& rule, float* weights, const float* gradients, float* first, float* second,
                 std::int64_t count, const LossScaling* scaling) const {
-        using Four = detail::Pack<float, 4>;
-        static_assert(alignment % sizeof(Four) == 0, "the optimizer passes over whole packs");
         for_each(count / 4,
                  detail::Update<Rule, States>{
                      rule, reinterpret_cast<Four*>(weights), reinterpret_cast<const Four*>(gradients),
@@ -320,50 +330,6 @@ class Cuda {
         return recording;
     }
 
-    /// The ordinal, if there is such a GPU.
-    static int found(int ordinal) {
-        int count = 0;
-        const cudaError_t status = cudaGetDeviceCount(&count);
-        if (status == cudaErrorInsufficientDriver) {
-            int driver = 0, runtime = 0;
-            static_cast<void>(cudaDriverGetVersion(&driver));
-            static_cast<void>(cudaRuntimeGetVersion(&runtime));
-            cudaGetLastError();
-            if (driver > 0)
-                throw device_error(text("the GPU's driver is for CUDA ", version(driver),
-                                        ", this program needs CUDA ", version(runtime),
-                                        ": update the driver, or train on Host"));
-        } else if (status != cudaSuccess && status != cudaErrorNoDevice) {
-            detail::check(status, "cudaGetDeviceCount");
-        }
-        cudaGetLastError();
-        if (count == 0 || status != cudaSuccess)
-            throw device_error(
-                "there is no NVIDIA GPU here that CUDA can use (nvidia-smi lists them): train on "
-                "Host, or look at the driver and CUDA_VISIBLE_DEVICES");
-        if (ordinal >= count)
-            throw argument_error(text(".ordinal = ", ordinal, ": there ", count == 1 ? "is 1 GPU" : "are ",
-                                      count == 1 ? "" : text(count, " GPUs"), ", counted from 0"));
-        return ordinal;
-    }
-    static std::string version(int number) { return text(number / 1000, ".", number % 1000 / 10); }
-
-    /// \throws device_error if this program was built for other GPUs.
-    void check_code() {
-        cudaFuncAttributes attributes{};
-        const cudaError_t status =
-            cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(detail::probe_code<>));
-        if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorInvalidDeviceFunction) {
-            cudaGetLastError();
-            throw device_error(text("this program has no code for ", properties_.name,
-                                    " (compute capability ", properties_.major, ".", properties_.minor,
-                                    "): build it with CMAKE_CUDA_ARCHITECTURES=", properties_.major,
-                                    properties_.minor));
-        }
-        detail::check(status, "cudaFuncGetAttributes");
-        compiled_for_ = attributes.ptxVersion;
-    }
-
     int ordinal_;
     detail::Footprint footprint_;
     cudaDeviceProp properties_{};
@@ -374,7 +340,6 @@ class Cuda {
     std::vector<Pass> passes_;
     bool records_ = true;
     std::int64_t allocated_ = 0;
-    std::uint64_t step_ = 0; ///< of the last pass: for messages
 };
 
 static_assert(device<Cuda>);

@@ -40,15 +40,20 @@ class Descriptor {
     void set(cudnnBackendAttributeName_t name, cudnnDataType_t value) {
         set(name, CUDNN_TYPE_DATA_TYPE, 1, &value);
     }
+    void set(cudnnBackendAttributeName_t name, cudnnHandle_t value) {
+        set(name, CUDNN_TYPE_HANDLE, 1, &value);
+    }
     void set(cudnnBackendAttributeName_t name, const Descriptor& other) {
         const cudnnBackendDescriptor_t value = other.get();
         set(name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &value);
     }
     void finalize() { check(cudnnBackendFinalize(get()), "cudnnBackendFinalize"); }
-    /// \returns false where the library says that it does not support this.
+    /// \returns false where the library says that it does not support this, or that it cannot compile it.
     [[nodiscard]] bool finalize_if_supported() {
         const cudnnStatus_t status = cudnnBackendFinalize(get());
-        if (CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED) return false;
+        if (CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED ||
+            status == CUDNN_STATUS_INTERNAL_ERROR_COMPILATION_FAILED)
+            return false;
         check(status, "cudnnBackendFinalize");
         return true;
     }
@@ -108,23 +113,37 @@ inline Descriptor tensor(std::int64_t id, cudnnDataType_t type, const std::array
     return made;
 }
 
+/// The GPU that plans are for. The library can also be asked what it would do on one that is not here: tests
+/// have a target that describes one.
+struct ThisGpu {
+    cudnnHandle_t handle;
+    void tell_graph(Descriptor& graph) const { graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, handle); }
+    void tell_heuristic(Descriptor&) const {} // the graph has told it
+    void tell_plan(Descriptor& plan) const { plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, handle); }
+};
+
 /// A convolution with the engine that runs it.
 class ConvolutionPlan {
   public:
     ConvolutionPlan() = default;
     /// The first of the library's proposals that will do. Empty where there is none within the limits;
-    /// `refusal` tells why.
-    ConvolutionPlan(const Cuda& device, const Convolution& wanted) {
+    /// `least_refused` tells why.
+    template <class Target>
+    ConvolutionPlan(const Target& target, const Convolution& wanted) {
         describe(wanted);
-        make_graph(device);
+        graph_ = Descriptor(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+        target.tell_graph(graph_);
+        graph_.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operation_);
+        graph_.finalize();
         // Compiling an engine takes seconds and memory: only where there is no other.
         for (const bool compiles : {false, true})
             for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK})
-                if (choose(device, wanted, mode, compiles)) return;
+                if (choose(target, wanted, mode, compiles)) return;
     }
     explicit operator bool() const { return static_cast<bool>(plan_); }
     [[nodiscard]] std::int64_t workspace() const { return workspace_; }
     [[nodiscard]] std::int64_t engine() const { return engine_; }
+    [[nodiscard]] bool uses_tensor_cores() const { return uses_tensor_cores_; }
     /// Least workspace of the engines that were refused for theirs; 0 if there was none.
     [[nodiscard]] std::int64_t least_refused() const { return least_refused_; }
 
@@ -200,18 +219,12 @@ class ConvolutionPlan {
         operation_.set(names[5], 0.0f);
         operation_.finalize();
     }
-    void make_graph(const Cuda& device) {
-        const cudnnHandle_t handle = device.cudnn();
-        graph_ = Descriptor(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-        graph_.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
-        graph_.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operation_);
-        graph_.finalize();
-    }
-
-    bool choose(const Cuda& device, const Convolution& wanted, cudnnBackendHeurMode_t mode, bool compiles) {
+    template <class Target>
+    bool choose(const Target& target, const Convolution& wanted, cudnnBackendHeurMode_t mode, bool compiles) {
         Descriptor heuristic(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
         heuristic.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph_);
         heuristic.set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
+        target.tell_heuristic(heuristic);
         if (!heuristic.finalize_if_supported()) return false; // nothing to propose
         std::int64_t count = 0;
         check(cudnnBackendGetAttribute(heuristic.get(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
@@ -227,10 +240,11 @@ class ConvolutionPlan {
             count = heuristic.get<cudnnBackendDescriptor_t>(CUDNN_ATTR_ENGINEHEUR_RESULTS,
                                                             CUDNN_TYPE_BACKEND_DESCRIPTOR, raw);
         for (std::int64_t i = 0; i < count; ++i)
-            if (accept(device, wanted, proposals[static_cast<std::size_t>(i)], compiles)) return true;
+            if (accept(target, wanted, proposals[static_cast<std::size_t>(i)], compiles)) return true;
         return false;
     }
-    bool accept(const Cuda& device, const Convolution& wanted, const Descriptor& proposal, bool compiles) {
+    template <class Target>
+    bool accept(const Target& target, const Convolution& wanted, const Descriptor& proposal, bool compiles) {
         Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
         cudnnBackendDescriptor_t raw[] = {engine.get()};
         proposal.get<cudnnBackendDescriptor_t>(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,
@@ -249,8 +263,7 @@ class ConvolutionPlan {
             (notes(CUDNN_NUMERICAL_NOTE_TENSOR_CORE) || notes(CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)))
             return false;
         Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-        const cudnnHandle_t handle = device.cudnn();
-        plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
+        target.tell_plan(plan);
         plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, proposal);
         if (!plan.finalize_if_supported()) return false; // proposed, but not for here
         std::int64_t workspace[1] = {};
@@ -264,11 +277,13 @@ class ConvolutionPlan {
         plan_ = std::move(plan);
         workspace_ = workspace[0];
         engine_ = index[0];
+        uses_tensor_cores_ = notes(CUDNN_NUMERICAL_NOTE_TENSOR_CORE);
         return true;
     }
 
     Descriptor input_, filter_, output_, convolution_, operation_, graph_, plan_;
     std::int64_t workspace_ = 0, engine_ = -1, least_refused_ = 0;
+    bool uses_tensor_cores_ = false;
 };
 
 } // namespace detail::cudnn

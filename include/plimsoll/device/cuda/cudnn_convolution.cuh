@@ -63,36 +63,41 @@ template <class T, bool TensorFloat>
 class CudnnConvolution : public NodeKernel {
   public:
     CudnnConvolution(const Site& site, Cuda& device) : site_(site), device_(device) {
-        detail::cudnn::Convolution wanted{.images = site.images,
-                                          .input = site.input,
-                                          .output = site.output,
-                                          .window = site.facts.window,
-                                          .type = detail::cudnn_type<T>,
-                                          .tensor_cores = TensorFloat || !std::same_as<T, float>,
-                                          .workspace = workspace_limit(site),
-                                          .input_alignment = alignment_of_slices(site.input),
-                                          .output_alignment = alignment_of_slices(site.output)};
         using detail::cudnn::Direction;
-        forward_ = plan(wanted, Direction::forward);
-        if (site.input_gradient) input_gradient_ = plan(wanted, Direction::input_gradient);
-        // Summed in float32 and then rounded: what returns floats of 16-bit operands is many times
-        // slower.
-        wanted.scale = 1 / headroom_;
-        weight_gradient_ = plan(wanted, Direction::weight_gradient);
+        forward_ = plan(Direction::forward);
+        if (!site.training) return;
+        if (site.input_gradient) input_gradient_ = plan(Direction::input_gradient);
+        weight_gradient_ = plan(Direction::weight_gradient);
+    }
+
+    /// What cuDNN is asked for.
+    static detail::cudnn::Convolution wanted(const Site& site, detail::cudnn::Direction direction) {
+        // Weight gradients are summed in float32 and then rounded: what returns floats of 16-bit operands is
+        // many times slower.
+        const bool sums = direction == detail::cudnn::Direction::weight_gradient;
+        return {.direction = direction,
+                .images = site.images,
+                .input = site.input,
+                .output = site.output,
+                .window = site.facts.window,
+                .type = detail::cudnn_type<T>,
+                .scale = sums ? 1 / headroom_ : 1,
+                .tensor_cores = by_tensor_cores_,
+                .workspace = workspace_limit(site),
+                .input_alignment = alignment_of_slices(site, site.input),
+                .output_alignment = alignment_of_slices(site, site.output)};
     }
 
     static constexpr Needs needs(const Site& site) {
         return {.packed = aligned(static_cast<std::int64_t>(sizeof(T)) * weights(site)),
-                .scratch =
-                    gradient_bytes(site) + detail::workspace_slack +
-                    std::max(workspace_limit(site), detail::column_sums_bytes(1, site.output.channels))};
+                .scratch = gradient_bytes(site) + detail::workspace_slack +
+                           std::max(workspace_limit(site), bias_bytes(site))};
     }
     [[nodiscard]] Needs used() const override {
         Needs used = needs(site_);
-        const std::int64_t bias = site_.has_bias() ? detail::column_sums_bytes(1, site_.output.channels) : 0;
-        used.scratch =
-            gradient_bytes(site_) + detail::workspace_slack +
-            std::max({forward_.workspace(), input_gradient_.workspace(), weight_gradient_.workspace(), bias});
+        used.scratch = gradient_bytes(site_) + detail::workspace_slack +
+                       std::max({forward_.workspace(), input_gradient_.workspace(),
+                                 weight_gradient_.workspace(), bias_bytes(site_)});
         return used;
     }
     [[nodiscard]] std::string choice() const override {
@@ -134,43 +139,49 @@ class CudnnConvolution : public NodeKernel {
   private:
     /// A half that is a sum over pixels would overflow long before what is summed does.
     static constexpr float headroom_ = std::same_as<T, half> ? 16 : 1;
+    static constexpr bool by_tensor_cores_ = TensorFloat || !std::same_as<T, float>;
 
     static constexpr std::int64_t weights(const Site& site) { return site.facts.parameters[0].size(); }
     /// A slice's gradient as the library returns it.
     static constexpr std::int64_t gradient_bytes(const Site& site) {
-        return aligned(static_cast<std::int64_t>(sizeof(T)) * weights(site));
+        return site.training ? aligned(static_cast<std::int64_t>(sizeof(T)) * weights(site)) : 0;
     }
-    /// For filters in another layout and sums that are split. Pictures are copied by engines without tensor
-    /// cores, and where channels do not come in eights.
+    static constexpr std::int64_t bias_bytes(const Site& site) {
+        return site.training && site.has_bias() ? detail::column_sums_bytes(1, site.output.channels) : 0;
+    }
+    /// For filters in another layout and sums that are split. Pictures of floats are copied, but on Hopper
+    /// for tensor cores; those of 16 bits with channels filled up, where they do not come in eights.
     static constexpr std::int64_t workspace_limit(const Site& site) {
-        const std::int64_t pictures =
-            static_cast<std::int64_t>(sizeof(T)) * site.images * (site.input.size() + site.output.size());
-        const bool copies = (std::same_as<T, float> && !TensorFloat) || site.input.channels % 8 != 0 ||
-                            site.output.channels % 8 != 0;
+        const auto picture = [](Shape shape) {
+            const std::int64_t channels = by_tensor_cores_ ? round_up(shape.channels, 8) : shape.channels;
+            return static_cast<std::int64_t>(sizeof(T)) * shape.pixels() * channels;
+        };
+        const std::int64_t pictures = site.images * (picture(site.input) + picture(site.output));
+        const bool copies =
+            std::same_as<T, float> || site.input.channels % 8 != 0 || site.output.channels % 8 != 0;
         return (std::int64_t{1} << 20) + aligned(16 * weights(site)) +
-               aligned(copies ? pictures : std::min(pictures, std::int64_t{16} << 20));
+               aligned(copies ? pictures + pictures / 8 : std::min(pictures, std::int64_t{16} << 20));
     }
     [[nodiscard]] void* workspace(const Call& call) const {
         return detail::well_aligned(static_cast<std::byte*>(call.scratch) + gradient_bytes(site_));
     }
     [[nodiscard]] int area() const { return site_.facts.window.kernel * site_.facts.window.kernel; }
     /// A slice begins a number of images behind the part's start, which is well aligned.
-    [[nodiscard]] std::int64_t alignment_of_slices(Shape shape) const {
-        const std::int64_t bytes = static_cast<std::int64_t>(sizeof(T)) * shape.size() * site_.images;
+    static std::int64_t alignment_of_slices(const Site& site, Shape shape) {
+        const std::int64_t bytes = static_cast<std::int64_t>(sizeof(T)) * shape.size() * site.images;
         return std::min<std::int64_t>(16, bytes & -bytes);
     }
 
-    detail::cudnn::ConvolutionPlan plan(detail::cudnn::Convolution wanted,
-                                        detail::cudnn::Direction direction) const {
-        wanted.direction = direction;
-        detail::cudnn::ConvolutionPlan made(device_, wanted);
+    detail::cudnn::ConvolutionPlan plan(detail::cudnn::Direction direction) const {
+        const detail::cudnn::Convolution asked = wanted(site_, direction);
+        detail::cudnn::ConvolutionPlan made(detail::cudnn::ThisGpu{device_.cudnn()}, asked);
         if (made) return made;
         constexpr const char* names[] = {"forward", "its input gradient", "its weight gradient"};
         throw device_error(text(
             "cuDNN has no way for ", site_.facts.name, " ", to_string(site_.input), " to ",
             to_string(site_.output), ", kernel ", site_.facts.window.kernel, ", ", site_.images,
             " images, node ", site_.node, ", ", names[static_cast<int>(direction)],
-            ", that repeats its results in ", wanted.workspace, " B of workspace",
+            ", that repeats its results in ", asked.workspace, " B of workspace",
             made.least_refused() > 0 ? text("; the least it asks for is ", made.least_refused(), " B") : ""));
     }
     void add_bias(T* y, int count, const float* bias) const {

@@ -6,6 +6,7 @@
 #include <plimsoll/device/cuda/matrix_product.cuh>
 
 #include <algorithm>
+#include <string>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
@@ -31,7 +32,8 @@ class CudaDense : public NodeKernel {
           images_(site.images),
           inputs_(site.input.channels),
           outputs_(site.output.channels),
-          has_bias_(site.has_bias()) {
+          has_bias_(site.has_bias()),
+          sums_bytes_(sums_bytes(site)) {
         const std::string where = text(site.facts.name, "<", outputs_, "> of ", inputs_, " inputs, ", images_,
                                        " images, node ", site.node);
         detail::MatrixProduct::Wanted wanted{.operands = detail::cublas_type<T>,
@@ -43,6 +45,7 @@ class CudaDense : public NodeKernel {
         wanted.transpose_a = true;
         wanted.adds_bias = has_bias_;
         forward_ = {device, wanted, where};
+        if (!site.training) return;
         wanted.adds_bias = false;
         if (site.input_gradient) { // dx^T = W^T dy^T
             wanted.m = inputs_, wanted.n = images_, wanted.k = outputs_;
@@ -59,13 +62,19 @@ class CudaDense : public NodeKernel {
 
     static constexpr Needs needs(const Site& site) {
         return {.packed = std::same_as<T, float> ? 0 : weight_bytes(site) + bias_bytes(site),
-                .scratch =
-                    std::max(workspace_limit(site), detail::column_sums_bytes(1, site.output.channels))};
+                .scratch = std::max(workspace_limit(site), sums_bytes(site))};
     }
     [[nodiscard]] Needs used() const override {
-        const std::int64_t bias = has_bias_ ? detail::column_sums_bytes(1, outputs_) : 0;
-        return {.scratch = std::max(
-                    {forward_.workspace(), input_gradient_.workspace(), weight_gradient_.workspace(), bias})};
+        return {.scratch = std::max({forward_.workspace(), input_gradient_.workspace(),
+                                     weight_gradient_.workspace(), sums_bytes_})};
+    }
+
+    [[nodiscard]] std::string choice() const override {
+        const auto tell = [](const char* what, const detail::MatrixProduct& product) {
+            return product ? text(what, product.workspace(), " B") : std::string();
+        };
+        return text("cuBLASLt, workspaces: ", tell("forward ", forward_),
+                    tell(", input gradient ", input_gradient_), tell(", weight gradient ", weight_gradient_));
     }
 
     void pack(const Call& call) override {
@@ -102,6 +111,10 @@ class CudaDense : public NodeKernel {
     static constexpr std::int64_t bias_bytes(const Site& site) {
         return aligned(static_cast<std::int64_t>(sizeof(T)) * site.output.channels);
     }
+    /// Of a bias's gradient.
+    static constexpr std::int64_t sums_bytes(const Site& site) {
+        return site.training && site.has_bias() ? detail::column_sums_bytes(1, site.output.channels) : 0;
+    }
     /// Enough to split a weight gradient in a few.
     static constexpr std::int64_t workspace_limit(const Site& site) {
         return std::min(std::int64_t{4} << 20,
@@ -130,6 +143,7 @@ class CudaDense : public NodeKernel {
     Cuda& device_;
     int images_, inputs_, outputs_;
     bool has_bias_, gives_input_gradient_ = false;
+    std::int64_t sums_bytes_;
     detail::MatrixProduct forward_, input_gradient_, weight_gradient_;
 };
 

@@ -12,62 +12,6 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 
 namespace detail {
 
-/// out[i] = f(in[i]...) for `Width` elements at once; `out` may be one of the inputs.
-template <int Width, class F, class T, class... In>
-struct Transform;
-template <int Width, class F, class T>
-struct Transform<Width, F, T> {
-    F f;
-    Pack<T, Width>* out;
-    const Pack<T, Width>* first;
-    __device__ void operator()(std::int64_t i) const {
-        const Pack<T, Width> a = first[i];
-        Pack<T, Width> result;
-#pragma unroll
-        for (int k = 0; k < Width; ++k) result.values[k] = stored<T>(f(loaded(a.values[k])));
-        out[i] = result;
-    }
-};
-template <int Width, class F, class T>
-struct Transform<Width, F, T, T> {
-    F f;
-    Pack<T, Width>* out;
-    const Pack<T, Width>* first;
-    const Pack<T, Width>* second;
-    __device__ void operator()(std::int64_t i) const {
-        const Pack<T, Width> a = first[i], b = second[i];
-        Pack<T, Width> result;
-#pragma unroll
-        for (int k = 0; k < Width; ++k)
-            result.values[k] = stored<T>(f(loaded(a.values[k]), loaded(b.values[k])));
-        out[i] = result;
-    }
-};
-
-template <int Width, class F, class T>
-void transform_packs(const Cuda& device, F f, std::int64_t count, T* out, const T* first, const T* second,
-                     std::string_view what) {
-    using P = Pack<T, Width>;
-    auto* to = reinterpret_cast<P*>(out);
-    const auto *a = reinterpret_cast<const P*>(first), *b = reinterpret_cast<const P*>(second);
-    if constexpr (std::is_invocable_v<F, float, float>)
-        device.for_each(count / Width, Transform<Width, F, T, T>{f, to, a, b}, what);
-    else
-        device.for_each(count / Width, Transform<Width, F, T>{f, to, a}, what);
-}
-
-/// f over whole arrays: packs where all operands are aligned for them, then what is left.
-/// \param second null for functors of one value
-template <class F, class T>
-void transform(const Cuda& device, F f, std::int64_t count, T* out, const T* first, const T* second,
-               std::string_view what) {
-    const bool packs = is_aligned(out, 16) && is_aligned(first, 16) && is_aligned(second, 16);
-    const std::int64_t done = packs ? count / wide<T> * wide<T> : 0;
-    transform_packs<wide<T>>(device, f, done, out, first, second, what);
-    transform_packs<1>(device, f, count - done, out + done, first + done,
-                       second == nullptr ? nullptr : second + done, what);
-}
-
 /// The random word of an element, as on the Host: word e of an image belongs to (seed, node, step, image of
 /// the batch, e) alone. Four elements share a call of the generator.
 template <class F, class T>
@@ -96,10 +40,6 @@ struct RandomTransform {
             out[e] = stored<T>(f(loaded(in[e]), words[k]));
         }
     }
-};
-
-struct Plus {
-    __device__ float operator()(float a, float b) const { return a + b; }
 };
 
 template <int Width, class Pixel, class T>
@@ -155,8 +95,7 @@ class CudaElementwise : public NodeKernel {
         } else if constexpr (Layer::facts({1, 1, 1}).random) {
             random(typename Layer::Forward{}, call, y, x);
         } else {
-            detail::transform<typename Layer::Forward, T>(device_, {}, count, y, x, nullptr,
-                                                          site_.facts.name);
+            device_.transform(typename Layer::Forward{}, count, y, x, nullptr, site_.facts.name);
         }
     }
 
@@ -171,9 +110,9 @@ class CudaElementwise : public NodeKernel {
         } else if constexpr (std::is_invocable_v<Backward, float, float>) {
             const auto* value =
                 static_cast<const T*>(site_.facts.backward_reads_output ? call.output : call.input);
-            detail::transform<Backward, T>(device_, {}, count, dx, dy, value, site_.facts.name);
+            device_.transform(Backward{}, count, dx, dy, value, site_.facts.name);
         } else {
-            detail::transform<Backward, T>(device_, {}, count, dx, dy, nullptr, site_.facts.name);
+            device_.transform(Backward{}, count, dx, dy, nullptr, site_.facts.name);
         }
     }
 
@@ -230,9 +169,8 @@ class CudaAdd : public NodeKernel {
     CudaAdd(const Site& site, Cuda& device) : elements_(site.input.size()), device_(device) {}
     static constexpr Needs needs(const Site&) { return {}; }
     void forward(const Call& call) override {
-        detail::transform<detail::Plus, T>(device_, {}, elements_ * call.count, static_cast<T*>(call.output),
-                                           static_cast<const T*>(call.input),
-                                           static_cast<const T*>(call.second), "Add");
+        device_.transform(detail::Plus{}, elements_ * call.count, static_cast<T*>(call.output),
+                          static_cast<const T*>(call.input), static_cast<const T*>(call.second), "Add");
     }
     void backward(const Call& call) override {
         for (void* gradient : {call.input_gradient, call.second_gradient})

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <concepts>
+#include <string>
 #include <type_traits>
 
 namespace plimsoll::inline PLIMSOLL_ABI {
@@ -48,7 +49,12 @@ class CudaFirstConvolution : public NodeKernel {
                g.patch_rows() * g.patch_stride() <= detail::first_convolution::most_patch;
     }
     static constexpr Needs needs(const Site& site) {
+        if (!site.training) return {};
         return {.scratch = sums_bytes(site) + detail::column_sums_bytes(1, columns(site))};
+    }
+
+    [[nodiscard]] std::string choice() const override {
+        return multiplies_tensors_ ? "own kernels, by tensor cores" : "own kernels";
     }
 
     void forward(const Call& call) override {
@@ -64,12 +70,10 @@ class CudaFirstConvolution : public NodeKernel {
                            static_cast<const float*>(site_.has_bias() ? call.parameters[1] : nullptr),
                            static_cast<T*>(call.output), tiles);
         };
-        if constexpr (multiplies_tensors_)
-            if (has_tensor_cores())
-                return for_sixteens(geometry_.depth(), [&](auto sixteens) {
-                    convolve(forward_by_products<T, decltype(sixteens)::value>);
-                });
-        if constexpr (std::same_as<T, float>) {
+        if constexpr (multiplies_tensors_) {
+            for_sixteens(geometry_.depth(),
+                         [&](auto sixteens) { convolve(forward_by_products<T, decltype(sixteens)::value>); });
+        } else {
             if (site_.facts.window.kernel == 3 && site_.facts.window.stride == 1)
                 convolve(detail::first_convolution::forward<3>);
             else
@@ -99,20 +103,15 @@ class CudaFirstConvolution : public NodeKernel {
   private:
     static constexpr bool multiplies_tensors_ = !std::same_as<T, float> || TensorFloat;
 
-    /// Code for older GPUs has none for TF32, which is float32 there.
-    [[nodiscard]] bool has_tensor_cores() const {
-        return !std::same_as<T, float> || device_.compiled_for() >= 80;
-    }
     /// Calls f(kernel) with the kernel that sums weight gradients.
     template <class F>
     void sum_chunks(F f) const {
         using namespace detail::first_convolution;
-        if constexpr (multiplies_tensors_)
-            if (has_tensor_cores())
-                return for_sixteens(geometry_.depth() + 1, [&](auto sixteens) {
-                    f(weight_gradient_by_products<T, decltype(sixteens)::value>);
-                });
-        if constexpr (std::same_as<T, float>) {
+        if constexpr (multiplies_tensors_) {
+            for_sixteens(geometry_.depth() + 1, [&](auto sixteens) {
+                f(weight_gradient_by_products<T, decltype(sixteens)::value>);
+            });
+        } else {
             if (geometry_.depth() < 32)
                 f(weight_gradient<4>);
             else

@@ -61,6 +61,7 @@ class MatrixProduct {
                              device.stream()),
               "cublasLtMatmul");
     }
+    explicit operator bool() const { return static_cast<bool>(product_); }
     [[nodiscard]] std::int64_t workspace() const {
         return workspace_ == 0 ? 0 : static_cast<std::int64_t>(workspace_) + workspace_slack;
     }
@@ -96,9 +97,11 @@ class MatrixProduct {
         };
         prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                static_cast<std::size_t>(std::max<std::int64_t>(0, wanted.workspace - workspace_slack)));
-        // In place, partial sums meet in the order they come.
+        // In place, partial sums meet in the order they come; of 16-bit results, they would be rounded.
         prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-               std::uint32_t{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE});
+               wanted.result == CUDA_R_32F ? std::uint32_t{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE |
+                                                           CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE}
+                                           : std::uint32_t{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE});
         for (const auto attribute :
              {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
               CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
@@ -108,7 +111,8 @@ class MatrixProduct {
         const cublasStatus_t status =
             cublasLtMatmulAlgoGetHeuristic(device.cublas(), product_.get(), a_.get(), b_.get(), d_.get(),
                                            d_.get(), preference.get(), 1, &found, &count);
-        if (status == CUBLAS_STATUS_NOT_SUPPORTED || (status == CUBLAS_STATUS_SUCCESS && count == 0))
+        if (status == CUBLAS_STATUS_NOT_SUPPORTED ||
+            (status == CUBLAS_STATUS_SUCCESS && (count == 0 || found.state != CUBLAS_STATUS_SUCCESS)))
             throw device_error(text("cuBLASLt has no product of ", wanted.m, " x ", wanted.k, " and ",
                                     wanted.k, " x ", wanted.n, " matrices in ", wanted.workspace,
                                     " B of workspace, for ", where));

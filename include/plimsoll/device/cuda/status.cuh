@@ -14,20 +14,18 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 
 namespace detail {
 
-/// \param where what the device was doing, "" or " (step 12)"
 [[noreturn]] inline void refuse(std::string_view call, std::string_view reason,
-                                const std::source_location& place, std::string_view where = "") {
+                                const std::source_location& place) {
     std::string_view file = place.file_name();
     if (const auto at = file.rfind("plimsoll/"); at != std::string_view::npos) file.remove_prefix(at);
-    throw device_error(text(call, " failed", where, ": ", reason, " [", file, ":", place.line(), "]"));
+    throw device_error(text(call, " failed: ", reason, " [", file, ":", place.line(), "]"));
 }
 
 inline void check(cudaError_t status, std::string_view call,
-                  const std::source_location& place = std::source_location::current(),
-                  std::string_view where = "") {
+                  const std::source_location& place = std::source_location::current()) {
     if (status == cudaSuccess) return;
     cudaGetLastError(); // an error that can be forgotten is not told again by the next call
-    refuse(call, text(cudaGetErrorName(status), ", ", cudaGetErrorString(status)), place, where);
+    refuse(call, text(cudaGetErrorName(status), ", ", cudaGetErrorString(status)), place);
 }
 
 inline void check(cudnnStatus_t status, std::string_view call,

@@ -37,9 +37,10 @@ class CudaWinogradConvolution : public NodeKernel {
         const auto [channels, filters] = std::pair(sizes_.channels, sizes_.filters);
         // Row by row (tiles, F) is column by column F x tiles: y^T = w^T x^T.
         forward_ = product(filters, sizes_.room(sizes_.outputs), channels, false, false, elements_);
-        weight_gradient_ = product(filters, channels, sizes_.room(sizes_.outputs) / sizes_.parts(), false,
-                                   true, elements_ * sizes_.parts());
-        if (site.input_gradient)
+        if (site.training)
+            weight_gradient_ = product(filters, channels, sizes_.room(sizes_.outputs) / sizes_.parts(), false,
+                                       true, elements_ * sizes_.parts());
+        if (sizes_.input_gradient)
             input_gradient_ = product(channels, sizes_.room(sizes_.inputs), filters, true, false, elements_);
     }
 
@@ -56,7 +57,7 @@ class CudaWinogradConvolution : public NodeKernel {
     [[nodiscard]] Needs used() const override {
         Needs used = needs(site_);
         used.scratch += std::max({forward_.workspace(), weight_gradient_.workspace(),
-                                  input_gradient_.workspace(), sizes_.bias_workspace(site_.has_bias())}) -
+                                  input_gradient_.workspace(), sizes_.bias_workspace()}) -
                         sizes_.most_workspace();
         return used;
     }
@@ -126,7 +127,7 @@ class CudaWinogradConvolution : public NodeKernel {
         // Forward and weight gradient go over outputs, the input gradient over inputs.
         Tiling outputs, inputs;
         std::int64_t images, channels, filters;
-        bool input_gradient;
+        bool input_gradient, training, has_bias;
 
         constexpr explicit Sizes(const Site& site)
             : outputs{site.output},
@@ -134,7 +135,9 @@ class CudaWinogradConvolution : public NodeKernel {
               images(site.images),
               channels(site.input.channels),
               filters(site.output.channels),
-              input_gradient(site.input_gradient) {}
+              input_gradient(site.training && site.input_gradient),
+              training(site.training),
+              has_bias(site.has_bias()) {}
 
         /// Tiles that are multiplied together: a slice's in equal parts, as few as make matrices no larger
         /// than twice the pictures and most_bytes.
@@ -159,13 +162,15 @@ class CudaWinogradConvolution : public NodeKernel {
             return aligned(4 * elements_ * times * channels * filters);
         }
         [[nodiscard]] constexpr std::int64_t operands() const {
-            return matrices(channels) + matrices(filters) + weights(parts());
+            return matrices(channels) + matrices(filters) + sums();
         }
-        [[nodiscard]] constexpr std::int64_t bias_workspace(bool has_bias) const {
-            return has_bias ? detail::column_sums_bytes(1, filters) : 0;
+        /// Of weight gradients.
+        [[nodiscard]] constexpr std::int64_t sums() const { return training ? weights(parts()) : 0; }
+        [[nodiscard]] constexpr std::int64_t bias_workspace() const {
+            return training && has_bias ? detail::column_sums_bytes(1, filters) : 0;
         }
         [[nodiscard]] constexpr std::int64_t most_workspace() const {
-            return std::max(workspace, bias_workspace(true));
+            return std::max(workspace, bias_workspace());
         }
         static constexpr std::int64_t least_bytes = std::int64_t{1} << 20;
         static constexpr std::int64_t most_bytes = std::int64_t{64} << 20; ///< of a block's matrices
@@ -182,7 +187,7 @@ class CudaWinogradConvolution : public NodeKernel {
         std::byte* second = at + sizes_.matrices(sizes_.channels);
         std::byte* third = second + sizes_.matrices(sizes_.filters);
         return {reinterpret_cast<float*>(at), reinterpret_cast<float*>(second),
-                reinterpret_cast<float*>(third), third + sizes_.weights(sizes_.parts())};
+                reinterpret_cast<float*>(third), third + sizes_.sums()};
     }
     template <class F>
     void for_blocks(const Call& call, const Tiling& tiling, F f) const {
