@@ -107,6 +107,10 @@ void ask(const Gpu& gpu, const Settings& settings, Count& count) {
             // The plan's limit never costs the tensor cores.
             CHECK((made.uses_tensor_cores() || !free.uses_tensor_cores()));
             count.other_engine += made.engine() != free.engine();
+            // Nor does the bias that it adds.
+            wanted.adds_bias = false;
+            const detail::cudnn::ConvolutionPlan alone(described, wanted);
+            CHECK((made.uses_tensor_cores() || !alone.uses_tensor_cores()));
         }
     }
 }

@@ -13,6 +13,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -559,6 +560,7 @@ struct Convolved {
     Tensor x, w, y;
     std::int64_t padding, stride;
     float scale;
+    std::optional<Tensor> bias{}; ///< added to y
 };
 
 /// Engines that are proposed: one whose results vary, one of a huge workspace, one that is compiled, one that
@@ -566,8 +568,10 @@ struct Convolved {
 constexpr int engines = 4;
 std::int64_t workspace_of(int engine) { return engine == 1 ? std::int64_t{1} << 40 : 4096; }
 
+/// Of a convolution alone, or one to whose result a bias is added.
 Convolved convolution_of(const Descriptor& graph) {
-    const Descriptor& operation = graph.other(CUDNN_ATTR_OPERATIONGRAPH_OPS);
+    const auto operations = graph.all<cudnnBackendDescriptor_t>(CUDNN_ATTR_OPERATIONGRAPH_OPS);
+    const Descriptor& operation = *static_cast<Descriptor*>(operations.at(0));
     const auto name = [&](cudnnBackendAttributeName_t f, cudnnBackendAttributeName_t d,
                           cudnnBackendAttributeName_t w) {
         return operation.type == CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR         ? f
@@ -577,21 +581,32 @@ Convolved convolution_of(const Descriptor& graph) {
     const Descriptor& how = operation.other(name(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
                                                  CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
                                                  CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC));
-    return {operation.type,
-            Tensor(operation.other(name(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
-                                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
-                                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X))),
-            Tensor(operation.other(name(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
-                                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
-                                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW))),
-            Tensor(operation.other(name(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y,
-                                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
-                                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY))),
-            how.one<std::int64_t>(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS),
-            how.one<std::int64_t>(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES),
-            operation.one<float>(name(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
-                                      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
-                                      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA))};
+    Convolved made{operation.type,
+                   Tensor(operation.other(name(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
+                                               CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+                                               CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X))),
+                   Tensor(operation.other(name(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+                                               CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+                                               CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW))),
+                   Tensor(operation.other(name(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y,
+                                               CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
+                                               CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY))),
+                   how.one<std::int64_t>(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS),
+                   how.one<std::int64_t>(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES),
+                   operation.one<float>(name(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+                                             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+                                             CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA))};
+    if (operations.size() > 1) {
+        const Descriptor& addition = *static_cast<Descriptor*>(operations[1]);
+        const auto mode = addition.other(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR)
+                              .one<cudnnPointwiseMode_t>(CUDNN_ATTR_POINTWISE_MODE);
+        require(mode == CUDNN_POINTWISE_ADD, "what follows a convolution is no addition");
+        const Tensor sums(addition.other(CUDNN_ATTR_OPERATION_POINTWISE_XDESC));
+        require(sums.id == made.y.id, "what is added to is not the convolution's result");
+        made.bias.emplace(addition.other(CUDNN_ATTR_OPERATION_POINTWISE_BDESC));
+        made.y = Tensor(addition.other(CUDNN_ATTR_OPERATION_POINTWISE_YDESC));
+    }
+    return made;
 }
 
 void convolve(const Convolved& c, const std::map<std::int64_t, void*>& pointers) {
@@ -630,6 +645,14 @@ void convolve(const Convolved& c, const std::map<std::int64_t, void*>& pointers)
                                 if (result == 1) at_w += at_x * at_y;
                             }
                     }
+    if (c.bias) {
+        const Numbers bias(pointers.at(c.bias->id), c.bias->type);
+        for (std::int64_t n = 0; n < c.y.extents[0]; ++n)
+            for (std::int64_t f = 0; f < c.y.extents[1]; ++f)
+                for (std::int64_t oy = 0; oy < c.y.extents[2]; ++oy)
+                    for (std::int64_t ox = 0; ox < c.y.extents[3]; ++ox)
+                        value(y, c.y.at(n, f, oy, ox)) += static_cast<double>(bias[c.bias->at(0, f, 0, 0)]);
+    }
     for (std::int64_t i = 0; i < tensors[result]->size(); ++i)
         stored[result].set(i, static_cast<float>(static_cast<double>(c.scale) *
                                                  values[result][static_cast<std::size_t>(i)]));
@@ -749,6 +772,9 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
     for (const Tensor* tensor : {&convolved.x, &convolved.w, &convolved.y})
         check_range(operands.at(tensor->id), tensor->size() * size_of(tensor->type),
                     "a tensor reaches beyond its memory");
+    if (convolved.bias)
+        check_range(operands.at(convolved.bias->id), convolved.bias->size() * size_of(convolved.bias->type),
+                    "a bias reaches beyond its memory");
     check_range(workspace, workspace_bytes, "workspace reaches beyond its memory");
     emulation::enqueue(reinterpret_cast<CudnnHandle*>(handle)->stream,
                        [convolved, operands, workspace, workspace_bytes] {

@@ -41,15 +41,14 @@ void require_arithmetic(const Cuda& device) {
     if constexpr (is_bfloat16 || CudaArithmetic<Precision>::tf32) {
         const cudaDeviceProp& gpu = device.properties();
         const auto refuse = [](const auto&... words) {
-            throw device_error(
-                text(Precision::name, " needs ", words..., "; use ", is_bfloat16 ? "Half" : "Float"));
+            throw device_error(text(Precision::name, " needs ", words..., is_bfloat16 ? "Half" : "Float"));
         };
         constexpr const char* needed = " compute capability 8.0 or newer, ";
-        if (gpu.major < 8) refuse("a GPU of", needed, gpu.name, " has ", gpu.major, ".", gpu.minor);
+        if (gpu.major < 8) refuse("a GPU of", needed, gpu.name, " has ", gpu.major, ".", gpu.minor, "; use ");
         if (device.compiled_for() < 80)
             refuse("code for", needed, "this program's is for ", device.compiled_for() / 10, ".",
                    device.compiled_for() % 10, ": build it with CMAKE_CUDA_ARCHITECTURES=", gpu.major,
-                   gpu.minor);
+                   gpu.minor, " or use ");
     }
 }
 

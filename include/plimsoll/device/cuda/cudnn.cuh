@@ -91,16 +91,17 @@ struct Convolution {
     Window window{};
     cudnnDataType_t type = CUDNN_DATA_FLOAT;                  ///< of pictures, filters and their gradients
     float scale = 1;                                          ///< by which the result is multiplied
+    bool adds_bias = false;                                   ///< forward, of the same type
     bool tensor_cores = false;                                ///< for floats: whether TF32 will do
     std::int64_t workspace = 0;                               ///< most bytes
     std::int64_t input_alignment = 16, output_alignment = 16; ///< bytes, of the pictures' addresses
 };
 
-inline constexpr std::int64_t input_id = 1, filter_id = 2, output_id = 3;
+inline constexpr std::int64_t input_id = 1, filter_id = 2, output_id = 3, bias_id = 4, sums_id = 5;
 
-/// \param extents, strides of (N, C, H, W) or (K, C, R, S)
+/// \param extents of (N, C, H, W) or (K, C, R, S) \param is_virtual whether it is never in memory
 inline Descriptor tensor(std::int64_t id, cudnnDataType_t type, const std::array<std::int64_t, 4>& extents,
-                         std::int64_t alignment) {
+                         std::int64_t alignment, bool is_virtual = false) {
     const auto [n, c, h, w] = extents;
     const std::array<std::int64_t, 4> strides = {c * h * w, 1, w * c, c};
     Descriptor made(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
@@ -109,6 +110,7 @@ inline Descriptor tensor(std::int64_t id, cudnnDataType_t type, const std::array
     made.set(CUDNN_ATTR_TENSOR_STRIDES, strides);
     made.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, id);
     made.set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, alignment);
+    if (is_virtual) made.set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &is_virtual);
     made.finalize();
     return made;
 }
@@ -133,7 +135,9 @@ class ConvolutionPlan {
         describe(wanted);
         graph_ = Descriptor(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
         target.tell_graph(graph_);
-        graph_.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operation_);
+        const cudnnBackendDescriptor_t operations[] = {operation_.get(), addition_.get()};
+        graph_.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, addition_ ? 2 : 1,
+                   operations);
         graph_.finalize();
         // Compiling an engine takes seconds and memory: only where there is no other.
         for (const bool compiles : {false, true})
@@ -147,13 +151,14 @@ class ConvolutionPlan {
     /// Least workspace of the engines that were refused for theirs; 0 if there was none.
     [[nodiscard]] std::int64_t least_refused() const { return least_refused_; }
 
-    void run(const Cuda& device, const void* input, const void* filter, const void* output,
-             void* workspace) const {
-        const void* pointers[] = {input, filter, output};
-        const std::int64_t ids[] = {input_id, filter_id, output_id};
+    /// \param bias where it is added
+    void run(const Cuda& device, const void* input, const void* filter, const void* output, void* workspace,
+             const void* bias = nullptr) const {
+        const void* pointers[] = {input, filter, output, bias};
+        const std::int64_t ids[] = {input_id, filter_id, output_id, bias_id}, count = addition_ ? 4 : 3;
         Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
-        pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, ids);
-        pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, 3, pointers);
+        pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, ids);
+        pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, pointers);
         pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace);
         pack.finalize();
         check(cudnnBackendExecute(device.cudnn(), plan_.get(), pack.get()), "cudnnBackendExecute");
@@ -168,6 +173,11 @@ class ConvolutionPlan {
             tensor(filter_id, wanted.type, {out.channels, in.channels, window.kernel, window.kernel}, 16);
         output_ = tensor(output_id, wanted.type, {wanted.images, out.channels, out.height, out.width},
                          wanted.output_alignment);
+        if (wanted.adds_bias) {
+            sums_ = tensor(sums_id, CUDNN_DATA_FLOAT, {wanted.images, out.channels, out.height, out.width},
+                           16, true);
+            bias_ = tensor(bias_id, wanted.type, {1, out.channels, 1, 1}, 16);
+        }
         const std::int64_t padding[] = {window.padding, window.padding},
                            stride[] = {window.stride, window.stride}, dilation[] = {1, 1};
         const auto mode = CUDNN_CROSS_CORRELATION;
@@ -182,12 +192,14 @@ class ConvolutionPlan {
         convolution_.finalize();
         switch (wanted.direction) {
         case Direction::forward:
-            return describe_operation(
+            describe_operation(
                 CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, wanted.scale,
                 {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
                  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
                  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
                  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA});
+            if (wanted.adds_bias) describe_addition();
+            return;
         case Direction::input_gradient:
             return describe_operation(
                 CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR, wanted.scale,
@@ -214,10 +226,23 @@ class ConvolutionPlan {
         operation_.set(names[0], convolution_);
         operation_.set(names[1], input_);
         operation_.set(names[2], filter_);
-        operation_.set(names[3], output_);
+        operation_.set(names[3], sums_ ? sums_ : output_);
         operation_.set(names[4], scale);
         operation_.set(names[5], 0.0f);
         operation_.finalize();
+    }
+    void describe_addition() {
+        const auto mode = CUDNN_POINTWISE_ADD;
+        pointwise_ = Descriptor(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+        pointwise_.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode);
+        pointwise_.set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT);
+        pointwise_.finalize();
+        addition_ = Descriptor(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+        addition_.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, pointwise_);
+        addition_.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, sums_);
+        addition_.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, bias_);
+        addition_.set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, output_);
+        addition_.finalize();
     }
     template <class Target>
     bool choose(const Target& target, const Convolution& wanted, cudnnBackendHeurMode_t mode, bool compiles) {
@@ -282,6 +307,7 @@ class ConvolutionPlan {
     }
 
     Descriptor input_, filter_, output_, convolution_, operation_, graph_, plan_;
+    Descriptor sums_, bias_, pointwise_, addition_; ///< where a bias is added
     std::int64_t workspace_ = 0, engine_ = -1, least_refused_ = 0;
     bool uses_tensor_cores_ = false;
 };

@@ -38,21 +38,6 @@ struct UnpackGradient {
         to = factor * loaded(from[i]) + (add ? to : 0.0f);
     }
 };
-/// y[row, c] += bias[c], `Width` channels at once.
-template <class T, int Width>
-struct AddBias {
-    Pack<T, Width>* y;
-    const float* bias;
-    int groups; ///< of `Width` channels
-    __device__ void operator()(std::int64_t i) const {
-        const int first = divide(i, groups).remainder * Width;
-        Pack<T, Width> values = y[i];
-#pragma unroll
-        for (int k = 0; k < Width; ++k)
-            values.values[k] = stored<T>(loaded(values.values[k]) + bias[first + k]);
-        y[i] = values;
-    }
-};
 
 } // namespace detail
 
@@ -82,6 +67,7 @@ class CudnnConvolution : public NodeKernel {
                 .window = site.facts.window,
                 .type = detail::cudnn_type<T>,
                 .scale = sums ? 1 / headroom_ : 1,
+                .adds_bias = site.has_bias() && direction == detail::cudnn::Direction::forward,
                 .tensor_cores = by_tensor_cores_,
                 .workspace = workspace_limit(site),
                 .input_alignment = alignment_of_slices(site, site.input),
@@ -89,7 +75,7 @@ class CudnnConvolution : public NodeKernel {
     }
 
     static constexpr Needs needs(const Site& site) {
-        return {.packed = aligned(static_cast<std::int64_t>(sizeof(T)) * weights(site)),
+        return {.packed = filter_bytes(site) + bias_copy_bytes(site),
                 .scratch = gradient_bytes(site) + detail::workspace_slack +
                            std::max(workspace_limit(site), bias_bytes(site))};
     }
@@ -113,10 +99,16 @@ class CudnnConvolution : public NodeKernel {
                          detail::PackFilter<T>{call.parameters[0], static_cast<T*>(call.packed),
                                                site_.input.channels, area()},
                          "packing a convolution");
+        if constexpr (!std::same_as<T, float>)
+            if (site_.has_bias())
+                device_.for_each(site_.output.channels,
+                                 detail::RoundTo<T>{call.parameters[1], packed_bias(call)},
+                                 "packing a convolution's bias");
     }
     void forward(const Call& call) override {
-        forward_.run(device_, call.input, call.packed, call.output, workspace(call));
-        if (site_.has_bias()) add_bias(static_cast<T*>(call.output), call.count, call.parameters[1]);
+        const void* bias = call.parameters[1]; // null where there is none
+        if constexpr (!std::same_as<T, float>) bias = packed_bias(call);
+        forward_.run(device_, call.input, call.packed, call.output, workspace(call), bias);
     }
     void backward(const Call& call) override {
         zero_tail(call.input, site_.input, call.count);
@@ -142,9 +134,19 @@ class CudnnConvolution : public NodeKernel {
     static constexpr bool by_tensor_cores_ = TensorFloat || !std::same_as<T, float>;
 
     static constexpr std::int64_t weights(const Site& site) { return site.facts.parameters[0].size(); }
+    static constexpr std::int64_t filter_bytes(const Site& site) {
+        return aligned(static_cast<std::int64_t>(sizeof(T)) * weights(site));
+    }
+    static constexpr std::int64_t bias_copy_bytes(const Site& site) {
+        if (std::same_as<T, float> || !site.has_bias()) return 0;
+        return aligned(static_cast<std::int64_t>(sizeof(T)) * site.output.channels);
+    }
+    [[nodiscard]] T* packed_bias(const Call& call) const {
+        return reinterpret_cast<T*>(static_cast<std::byte*>(call.packed) + filter_bytes(site_));
+    }
     /// A slice's gradient as the library returns it.
     static constexpr std::int64_t gradient_bytes(const Site& site) {
-        return site.training ? aligned(static_cast<std::int64_t>(sizeof(T)) * weights(site)) : 0;
+        return site.training ? filter_bytes(site) : 0;
     }
     static constexpr std::int64_t bias_bytes(const Site& site) {
         return site.training && site.has_bias() ? detail::column_sums_bytes(1, site.output.channels) : 0;
@@ -183,18 +185,6 @@ class CudnnConvolution : public NodeKernel {
             " images, node ", site_.node, ", ", names[static_cast<int>(direction)],
             ", that repeats its results in ", asked.workspace, " B of workspace",
             made.least_refused() > 0 ? text("; the least it asks for is ", made.least_refused(), " B") : ""));
-    }
-    void add_bias(T* y, int count, const float* bias) const {
-        const int channels = site_.output.channels;
-        const std::int64_t elements = site_.output.size() * count;
-        const bool packs = channels % detail::wide<T> == 0 && detail::is_aligned(y, 16);
-        detail::for_width<T>(packs, [&](auto width) {
-            constexpr int w = decltype(width)::value;
-            device_.for_each(
-                elements / w,
-                detail::AddBias<T, w>{reinterpret_cast<detail::Pack<T, w>*>(y), bias, channels / w},
-                "a convolution's bias");
-        });
     }
     void zero_tail(const void* operand, Shape shape, int count) const {
         auto* data = const_cast<T*>(static_cast<const T*>(operand)); // operands have room for `images`

@@ -10,18 +10,6 @@
 
 namespace plimsoll::inline PLIMSOLL_ABI {
 
-namespace detail {
-
-/// 16-bit copies of what is kept in float32.
-template <class T>
-struct RoundTo {
-    const float* from;
-    T* to;
-    __device__ void operator()(std::int64_t i) const { to[i] = stored<T>(from[i]); }
-};
-
-} // namespace detail
-
 /// y = x W^T + b over the whole micro-batch. What is behind its last image becomes zeros, so that a ragged
 /// batch is a full one. \tparam T of activations \tparam TensorFloat whether floats are multiplied as TF32
 template <class T, bool TensorFloat>

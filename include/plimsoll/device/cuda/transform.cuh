@@ -1,6 +1,6 @@
 #pragma once
 /// \file
-/// Functors of one or two values over whole arrays, 16 bytes at a time.
+/// Functors of one or two values over whole arrays, 16 bytes at a time, and copies in another type.
 
 #include <plimsoll/device/cuda/launch.cuh>
 #include <plimsoll/device/cuda/numbers.cuh>
@@ -68,6 +68,14 @@ cudaError_t transform(F f, std::int64_t count, T* out, const T* first, const T* 
     return transform_packs<1>(f, count - done, out + done, first + done,
                               second == nullptr ? nullptr : second + done, stream);
 }
+
+/// 16-bit copies of what is kept in float32.
+template <class T>
+struct RoundTo {
+    const float* from;
+    T* to;
+    __device__ void operator()(std::int64_t i) const { to[i] = stored<T>(from[i]); }
+};
 
 struct Plus {
     __device__ float operator()(float a, float b) const { return a + b; }
