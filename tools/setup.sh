@@ -22,7 +22,7 @@ find_gpu() {
 
 # Configures preset cuda, as it says on stderr. Where the Cuda device cannot be built, prints why.
 configure_cuda() { # configure_cuda <argument>...
-    cmake --preset cuda -DPLIMSOLL_CUDA=AUTO "$@" 2>&1 | tee /dev/stderr |
+    cmake --preset cuda -DPLIMSOLL_CUDA=AUTO "$@" 2>&1 | tee >(cat >&2) |
         sed -n 's/^-- Plimsoll: no Cuda device: //p'
 }
 
