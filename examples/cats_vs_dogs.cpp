@@ -259,8 +259,6 @@ int main(int argc, char** argv) try {
         return app.exit(asked_for_help);
     }
     flags.settings.budget = parse_bytes(flags.budget);
-    if (const std::string why = Devices::passed_over(); flags.device == "auto" && !why.empty())
-        std::fprintf(stderr, "%s\n", why.c_str());
     return Devices::with(flags.device, [&]<class Device>(std::type_identity<Device>) {
         return flags.precision == "half"       ? train<Half, Device>(flags)
                : flags.precision == "bfloat16" ? train<BFloat16, Device>(flags)

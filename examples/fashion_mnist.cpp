@@ -69,8 +69,6 @@ int main(int argc, char** argv) try {
         ->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     flags.settings.budget = parse_bytes(flags.budget);
-    if (const std::string why = Devices::passed_over(); flags.device == "auto" && !why.empty())
-        std::fprintf(stderr, "%s\n", why.c_str());
     return Devices::with(flags.device, [&]<class Device>(std::type_identity<Device>) {
         return flags.precision == "half"       ? run<Half, Device>(flags)
                : flags.precision == "bfloat16" ? run<BFloat16, Device>(flags)

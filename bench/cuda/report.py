@@ -5,7 +5,7 @@ report.py note LINES WORDS            how bench/cuda/run was called
 report.py begin LINES name=value...   a run begins, whose output goes on in LINES.now: nothing is lost if it never ends
 report.py end LINES LOG STATUS        it has ended: its lines of JSON go to LINES with the names given, and where STATUS
                                       is not 0 or there are none, one that says why, from LOG
-report.py missing LINES name=value... the names, without the ways, of what PyTorch was asked for and has no row
+report.py missing LINES name=value... network, precision, batch and way of what PyTorch was asked for and has no row
 report.py quarter LINES name=value... budgets of a quarter of what PyTorch reserved that have no row, for --budget
 report.py write LINES FOLDER          writes cuda.json, cuda.md and cuda_budget.svg into FOLDER
 """
@@ -406,7 +406,7 @@ def markdown(rows):
     lines += ["## What it was to show", "", *verdict_section(rows)]
     networks = [network for network in NETWORKS if rows.of(part="speed", network=network)]
     if networks:
-        together = any("pass" in row and row.get("together") for row in rows.of(part="speed"))
+        together = any("together" in row for row in rows.of(part="speed"))
         turns = "Plimsoll's runs first, then PyTorch's in one process" if together else "runs in turns, a process each"
         lines += [
             f"Training, images a second: medians of rounds, {turns}. Plimsoll's is `fit`:",

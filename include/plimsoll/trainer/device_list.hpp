@@ -4,6 +4,7 @@
 
 #include <plimsoll/core/error.hpp>
 #include <plimsoll/device/device.hpp>
+#include <plimsoll/source/source.hpp>
 
 #include <string>
 #include <string_view>
@@ -17,9 +18,11 @@ namespace plimsoll::inline PLIMSOLL_ABI {
 template <class... Device>
 struct DeviceList {
     /// Calls f(std::type_identity<D>{}) with the device of that name, "host" or "cuda"; "auto" is the last
-    /// one of which the machine has any. \throws argument_error naming the devices there are.
+    /// one of which the machine has any, and says why that is not the preferred one.
+    /// \throws argument_error naming the devices there are.
     template <class F>
     static auto with(std::string_view name, F f) {
+        if (const std::string why = passed_over(); name == "auto" && !why.empty()) note(why);
         const std::string wanted(name == "auto" ? available() : name);
         return choose<F, Device...>(wanted, f);
     }
@@ -27,9 +30,12 @@ struct DeviceList {
     /// Why "auto" does not take the preferred device, as in "Cuda: there is no NVIDIA GPU here ..."; empty
     /// where it does.
     static std::string passed_over() {
-        std::string why;
-        ((why = why_not<Device>(), why = why.empty() ? why : text(Device::name, ": ", why)), ...);
-        return why;
+        std::string of_last;
+        const auto tell = [&](std::string_view name, const std::string& why) {
+            of_last = why.empty() ? why : text(name, ": ", why);
+        };
+        (tell(Device::name, why_not<Device>()), ...);
+        return of_last;
     }
 
     /// "host", or "host, cuda".

@@ -39,7 +39,6 @@ class CudaDense : public NodeKernel {
             wanted.m = inputs_, wanted.n = images_, wanted.k = outputs_;
             wanted.transpose_a = false;
             input_gradient_ = {device, wanted, where};
-            gives_input_gradient_ = true;
         }
         // dW^T = x^T dy
         wanted.m = inputs_, wanted.n = outputs_, wanted.k = images_;
@@ -87,7 +86,7 @@ class CudaDense : public NodeKernel {
         if (has_bias_)
             detail::bias_gradient(device_, static_cast<const T*>(call.output_gradient), call.count, outputs_,
                                   call.gradients[1], call.accumulate, call.scratch);
-        if (gives_input_gradient_)
+        if (input_gradient_)
             input_gradient_.run(device_, weights(call), call.output_gradient, call.input_gradient, false,
                                 nullptr, call.scratch);
     }
@@ -130,7 +129,7 @@ class CudaDense : public NodeKernel {
 
     Cuda& device_;
     int images_, inputs_, outputs_;
-    bool has_bias_, gives_input_gradient_ = false;
+    bool has_bias_;
     std::int64_t sums_bytes_;
     detail::MatrixProduct forward_, input_gradient_, weight_gradient_;
 };
